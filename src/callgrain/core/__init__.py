@@ -1,0 +1,1 @@
+"""The floor below everything: nouns, settings, the disk, plug-in lookup."""

@@ -1,0 +1,32 @@
+"""Canonical JSON and content hashes: one spelling for one value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import orjson
+
+
+def canonical(value: Any) -> bytes:
+    """`value` as canonical JSON: sorted keys, no blanks, UTF-8.
+
+    Falls back on the standard library for integers beyond 64 bits and lone surrogates,
+    which orjson refuses; those are escaped, so the bytes are always valid UTF-8.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def content_key(value: Any) -> str:
+    """16 hex digits that stand for the content of `value` (BLAKE2b, 64 bits)."""
+    return hashlib.blake2b(canonical(value), digest_size=8).hexdigest()
+
+
+def text_key(*parts: str) -> int:
+    """A stable 64-bit number of some strings: the same in every process and on every machine."""
+    joined = "\x1f".join(parts).encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "big")

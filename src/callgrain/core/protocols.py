@@ -1,0 +1,87 @@
+"""The protocols: what a plug-in of each family must be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol, runtime_checkable
+
+from callgrain.core.types import Fault, Message, Prompt, Reading, Reply, Sample, Trace, Verdict
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Yields Traces: opened with the text behind its name in a SOURCE spec.
+
+    `splits` names what `traces` accepts; the order of traces is the same on every machine.
+    """
+
+    splits: tuple[str, ...]
+
+    def traces(self, split: str) -> Iterator[Trace]: ...
+
+
+@runtime_checkable
+class Dialect(Protocol):
+    """How a model is spoken to. `parse(write(m)) == m` for every assistant turn m.
+
+    `turns` spells the prompt as (role, text) pairs for back ends that have roles of their
+    own; `render` is the whole prompt as one text, ready for the assistant to go on from.
+    `end` is the text at which the assistant's turn ends. Quirks are undone in `parse`: what
+    cannot be read comes back as a form Fault, never as an exception.
+    """
+
+    end: str
+
+    def turns(self, prompt: Prompt) -> list[tuple[str, str]]: ...
+
+    def render(self, prompt: Prompt) -> str: ...
+
+    def write(self, message: Message) -> str: ...
+
+    def parse(self, text: str) -> Message | Fault: ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Answers Prompts, one Reply each, in order. Never raises for a single item."""
+
+    name: str
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Reply]: ...
+
+
+@runtime_checkable
+class Rehearses(Protocol):
+    """A test double that is told the right answers beforehand, by this door and no other."""
+
+    def rehearse(self, samples: Sequence[Sample]) -> None: ...
+
+
+@runtime_checkable
+class SubTask(Protocol):
+    """Cuts Samples out of a Trace and grades Replies to them.
+
+    `measures` maps each further figure of the sub-task to what it means.
+    """
+
+    measures: dict[str, str]
+
+    def samples(self, trace: Trace, rng: Random) -> Iterator[Sample]: ...
+
+    def grade(self, sample: Sample, reply: Reply) -> Verdict: ...
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """Reads graded samples into Readings."""
+
+    def read(self, graded: Sequence[Any]) -> list[Reading]: ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Turns rows into a better model; returns the folder of the model it made."""
+
+    def train(self, recipe: Any, run: Any) -> Path: ...

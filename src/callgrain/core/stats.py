@@ -1,0 +1,83 @@
+"""Intervals: pure functions of counts and values. All are 95 % and two-sided.
+
+Wilson's score interval for a share, its paired cousin for a difference, and the percentile
+bootstrap for means of anything else. Each says what it assumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+Z = 1.959963984540054
+"""97.5 % quantile of the normal distribution."""
+
+
+def share(hits: int, n: int) -> tuple[float | None, float | None, float | None]:
+    """(value, low, high) of a share by Wilson (1927); all None where n is 0.
+
+    Assumes independent trials: the pool holds at most one sample a trace and sub-task.
+    """
+    if n == 0:
+        return None, None, None
+    p, z2 = hits / n, Z * Z
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return p, 0.0 if hits == 0 else max(0.0, middle - half), 1.0 if hits == n else min(1.0, middle + half)
+
+
+def paired_difference(
+    after: Sequence[bool], before: Sequence[bool]
+) -> tuple[float | None, float | None, float | None]:
+    """(value, low, high) of share(after) - share(before) on the same items.
+
+    Bonett and Price (2012): Wald's interval with half a discordant pair added to each of the
+    four cells' discordant ones, which keeps its coverage at small n and at the edges.
+    """
+    n = len(after)
+    if n != len(before):
+        raise ValueError("paired samples differ in length")
+    if n == 0:
+        return None, None, None
+    gained = sum(a and not b for a, b in zip(after, before, strict=True))
+    lost = sum(b and not a for a, b in zip(after, before, strict=True))
+    p_gained, p_lost = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    middle = p_gained - p_lost
+    half = Z * sqrt((p_gained + p_lost - middle * middle) / (n + 2))
+    return (gained - lost) / n, max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> tuple[float | None, float | None, float | None]:
+    """(value, low, high) of a mean by percentile bootstrap; seeded, so a report repeats itself.
+
+    With fewer than two values the interval is None: one value says nothing of its spread.
+    """
+    if not values:
+        return None, None, None
+    middle = sum(values) / len(values)
+    if len(values) < 2:
+        return middle, None, None
+    import numpy as np
+
+    data = np.asarray(values, dtype=float)
+    if float(data.min()) == float(data.max()):
+        return middle, middle, middle
+    rng = np.random.default_rng(seed)
+    means = np.empty(draws)
+    step = max(1, 2_000_000 // len(data))  # bounds memory at about 16 MB whatever n is
+    for start in range(0, draws, step):
+        size = (min(step, draws - start), len(data))
+        means[start : start + size[0]] = data[rng.integers(0, len(data), size)].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return middle, float(low), float(high)
+
+
+def interval_text(value: float | None, low: float | None, high: float | None, *, percent: bool = True) -> str:
+    """`"62.5 % [55.4, 69.1]"`: how every number is printed, on the terminal and on the page."""
+    if value is None:
+        return "n/a"
+    k, unit = (100, " %") if percent else (1, "")
+    digits = 1 if percent else 3
+    if low is None or high is None:
+        return f"{value * k:.{digits}f}{unit}"
+    return f"{value * k:.{digits}f}{unit} [{low * k:.{digits}f}, {high * k:.{digits}f}]"

@@ -1,0 +1,284 @@
+"""The nouns: frozen values that every room shares, JSON in and out.
+
+A noun holds data and nothing else: no callables, no storage ids, no behaviour of
+a higher floor. Two nouns with the same content are equal and have the same `key`.
+The wire shape follows OpenAI chat messages (see `corpus/_formats.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from callgrain.core.canonical import content_key
+
+Json = Any
+"""A JSON value. `Any`, because a recursive alias costs pydantic more than it tells a reader."""
+
+Role = Literal["system", "user", "assistant", "tool"]
+Decision = Literal["call", "ask", "decline", "answer"]
+Mutates = Literal["yes", "no", "unknown"]
+State = Literal["graded", "not_applicable", "grader_error"]
+
+
+class Noun(BaseModel):
+    """A frozen value: unknown fields are refused, equality is by content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    @cached_property
+    def key(self) -> str:
+        """Content hash (16 hex digits): the same content has the same key on every machine."""
+        return content_key(self.model_dump(mode="json"))
+
+
+class Tool(Noun):
+    """What may be called: a name and the JSON Schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Json] = Field(default_factory=dict)
+    returns: dict[str, Json] | None = None
+    mutates: Mutates = "unknown"
+
+    @property
+    def properties(self) -> dict[str, Json]:
+        """Schema of each parameter by name, in the order in which they are declared."""
+        found = self.parameters.get("properties", {})
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the parameters that must be given."""
+        return tuple(self.parameters.get("required", ()))
+
+
+_REF = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]{0,63})(?:\.([A-Za-z0-9_.\-]{1,200}))?\$")
+
+
+class Ref(Noun):
+    """A reference to an earlier call's result, written `$label.path$` (or `$label$` for all of it)."""
+
+    label: str
+    path: str = ""
+
+    @classmethod
+    def read(cls, value: Json) -> Self | None:
+        """The reference that `value` spells, or None where it is an ordinary value."""
+        if not isinstance(value, str):
+            return None
+        found = _REF.fullmatch(value)
+        return cls(label=found[1], path=found[2] or "") if found else None
+
+    def __str__(self) -> str:
+        return f"${self.label}.{self.path}$" if self.path else f"${self.label}$"
+
+
+class Call(Noun):
+    """One call: a tool's name, its arguments, and a label for others to refer to."""
+
+    name: str
+    arguments: dict[str, Json] = Field(default_factory=dict)
+    label: str | None = None
+
+
+class Result(Noun):
+    """What a call gave back: a JSON value, or an error's text."""
+
+    label: str | None = None
+    name: str = ""
+    value: Json = None
+    error: str | None = None
+
+
+class Message(Noun):
+    """One turn of a conversation."""
+
+    role: Role = "assistant"
+    text: str = ""
+    thought: str = ""
+    calls: tuple[Call, ...] = ()
+    results: tuple[Result, ...] = ()
+
+
+class Origin(Noun):
+    """Where a record comes from; it travels with every row that is derived from it."""
+
+    dataset: str
+    row: str
+    licence: str
+    split: str = ""
+
+
+class Accept(Noun):
+    """What else is right for one argument, beside the gold value itself.
+
+    `mode` is one of `verify.values.MODES`; `omissible` says that leaving the argument
+    out is right too (BFCL writes that as an empty string among the accepted values).
+    """
+
+    values: tuple[Json, ...] = ()
+    omissible: bool = False
+    mode: str = "exact"
+
+
+class Answer(Noun):
+    """What is right: a decision, the calls as a small graph, and what may vary.
+
+    `before` holds pairs (i, j): call i must come before call j. References between
+    calls order them too, and need not be repeated there. `ordered` asks for the listed
+    order as it stands. `accepts` is keyed `"<call index>.<parameter>"`. `instead` holds
+    other whole sets of calls that are right as well. `result` is what executing the calls
+    gives, under `world`, the name of a built-in executable catalogue ("" where the tools
+    cannot be run). `facts` must occur in a written reply; `grounds` may.
+    """
+
+    decision: Decision = "call"
+    calls: tuple[Call, ...] = ()
+    ordered: bool = False
+    before: tuple[tuple[int, int], ...] = ()
+    accepts: dict[str, Accept] = Field(default_factory=dict)
+    instead: tuple[tuple[Call, ...], ...] = ()
+    text: str = ""
+    facts: tuple[str, ...] = ()
+    result: Json = None
+    world: str = ""
+
+    @property
+    def message(self) -> Message:
+        """The assistant turn that gives exactly this answer."""
+        return Message(role="assistant", text=self.text, calls=self.calls)
+
+
+class Trace(Noun):
+    """One request in its conversation, canonical: every sub-task's samples are cut from it.
+
+    `messages` end with the turn that is to be answered; `gold` says what is right,
+    `results` what the gold calls gave (one a call, or none at all), `reply` the sentence
+    that answered the user from those results.
+    """
+
+    tools: tuple[Tool, ...]
+    messages: tuple[Message, ...]
+    gold: Answer
+    results: tuple[Result, ...] = ()
+    reply: str = ""
+    traits: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    origin: Origin
+
+
+class Sampling(Noun):
+    """How a reply is drawn: temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    seed: int = 0
+
+
+class Prompt(Noun):
+    """All that a model may see. There is no gold field, and that is the point."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    constrain: bool = False
+    sampling: Sampling = Sampling()
+
+
+class Sample(Noun):
+    """One question on one sub-task."""
+
+    subtask: str
+    prompt: Prompt
+    answer: Answer
+    traits: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    origin: Origin
+
+
+class Fault(Noun):
+    """One named thing wrong: its kind stands in the closed table of `verify/faults.py`."""
+
+    kind: str
+    where: str = ""
+    expected: Json = None
+    given: Json = None
+
+
+class Reply(Noun):
+    """What came back: the raw text, what it was read as, or why there is nothing.
+
+    Exactly one of `message`, `fault` (the text could not be read) and `failure` (the
+    back end gave no text: refused, timed out) is set. `logprobs` are natural logs of each
+    generated token's probability, where the back end gives them.
+    """
+
+    text: str = ""
+    message: Message | None = None
+    fault: Fault | None = None
+    failure: str | None = None
+    tokens: tuple[str, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    usage: dict[str, int] = Field(default_factory=dict)
+
+    @classmethod
+    def spoken(cls, text: str, read: Message | Fault, **more: Any) -> Self:
+        """A reply from a dialect's reading of `text`."""
+        if isinstance(read, Fault):
+            return cls(text=text, fault=read, **more)
+        return cls(text=text, message=read, **more)
+
+
+class Verdict(Noun):
+    """The judgement: every fault, worst level first, and how much was right.
+
+    `score` is in [0, 1] and is 1 exactly where there is no fault. `state` is `graded`,
+    or `not_applicable` / `grader_error`: those two are left out of every mean and counted.
+    `measures` are further figures of the sub-task (F1, longest right prefix, ...).
+    """
+
+    faults: tuple[Fault, ...] = ()
+    score: float = 1.0
+    state: State = "graded"
+    detail: str = ""
+    measures: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Graded, and nothing wrong."""
+        return self.state == "graded" and not self.faults
+
+    @property
+    def first(self) -> Fault | None:
+        """The fault of the lowest level: the one that a report blames."""
+        return self.faults[0] if self.faults else None
+
+
+class Pair(Noun):
+    """A preference: for one prompt, a right turn and one wrong in a named way."""
+
+    prompt: Prompt
+    chosen: Message
+    rejected: Message
+    fault: Fault
+    origin: Origin
+
+
+class Reading(Noun):
+    """One number with its interval (95 %), its n and the slice that it speaks of."""
+
+    probe: str
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    by: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+def as_traits(values: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """Traits with everything that is not a plain scalar written as text."""
+    return {k: v if isinstance(v, str | int | float | bool) else str(v) for k, v in values.items()}

@@ -1,0 +1,1 @@
+"""How a model is spoken to: rendering prompts, writing and reading turns."""

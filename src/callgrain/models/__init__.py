@@ -1,0 +1,1 @@
+"""Back ends behind one protocol: prompts in, replies out."""

@@ -1,0 +1,1 @@
+"""Diagnoses: verdicts are read into readings."""

@@ -1,0 +1,1 @@
+"""Readings on a page, and one run against another."""

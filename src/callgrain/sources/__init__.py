@@ -1,0 +1,1 @@
+"""Data sets and worlds that yield Traces."""

@@ -1,0 +1,1 @@
+"""The granular sub-tasks: each cuts Samples and grades Replies."""

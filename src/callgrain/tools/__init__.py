@@ -1,0 +1,1 @@
+"""Importers of tools and the worlds that run them: a SPEC becomes a Catalogue."""

@@ -1,0 +1,1 @@
+"""Methods that turn rows into a better model."""

@@ -1,0 +1,1 @@
+"""Faults, and how a reply is held against an answer."""
