@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from callgrain.core.errors import CallgrainError, UnknownName
@@ -59,8 +60,7 @@ def _own_doc(family: str, name: str) -> str | None:
     spec = find_spec(f"callgrain.{family}.{name}")
     if spec is None or not spec.origin:
         return None
-    with open(spec.origin, encoding="utf-8") as file:
-        return ast.get_docstring(ast.parse(file.read()))
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
 
 
 def split_spec(spec: str) -> tuple[str, str]:
@@ -86,5 +86,7 @@ def options(family: str, rest: str, known: dict[str, Any]) -> dict[str, Any]:
         try:
             out[key] = (text.lower() in ("", "1", "true", "yes")) if kind is bool else kind(text)
         except ValueError as error:
-            raise CallgrainError(f"{family}: {key}={text!r} is no {kind.__name__}", f"write {key}={known[key]}") from error
+            raise CallgrainError(
+                f"{family}: {key}={text!r} is no {kind.__name__}", f"write {key}={known[key]}"
+            ) from error
     return out

@@ -63,9 +63,11 @@ class Rehearses(Protocol):
 class SubTask(Protocol):
     """Cuts Samples out of a Trace and grades Replies to them.
 
-    `measures` maps each further figure of the sub-task to what it means.
+    `kinds` are the faults that it can find; `measures` maps each further figure of the
+    sub-task to what it means.
     """
 
+    kinds: frozenset[str]
     measures: dict[str, str]
 
     def samples(self, trace: Trace, rng: Random) -> Iterator[Sample]: ...

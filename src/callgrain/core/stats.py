@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from statistics import NormalDist
 
 Z = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
@@ -20,15 +21,10 @@ def share(hits: int, n: int) -> tuple[float | None, float | None, float | None]:
     """
     if n == 0:
         return None, None, None
-    p, z2 = hits / n, Z * Z
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return p, 0.0 if hits == 0 else max(0.0, middle - half), 1.0 if hits == n else min(1.0, middle + half)
+    return _wilson(hits, n, Z)
 
 
-def paired_difference(
-    after: Sequence[bool], before: Sequence[bool]
-) -> tuple[float | None, float | None, float | None]:
+def paired_difference(after: Sequence[bool], before: Sequence[bool]) -> tuple[float | None, float | None, float | None]:
     """(value, low, high) of share(after) - share(before) on the same items.
 
     Bonett and Price (2012): Wald's interval with half a discordant pair added to each of the
@@ -47,7 +43,37 @@ def paired_difference(
     return (gained - lost) / n, max(-1.0, middle - half), min(1.0, middle + half)
 
 
-def mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> tuple[float | None, float | None, float | None]:
+def difference(
+    hits: tuple[int, int], n: tuple[int, int], z: float = Z
+) -> tuple[float | None, float | None, float | None]:
+    """(value, low, high) of share one minus share two on different items.
+
+    Newcombe (1998), method 10: the two Wilson intervals combined. `z` widens it where several
+    differences are looked at together.
+    """
+    if 0 in n:
+        return None, None, None
+    (p1, low1, high1), (p2, low2, high2) = _wilson(hits[0], n[0], z), _wilson(hits[1], n[1], z)
+    gap = p1 - p2
+    return gap, gap - sqrt((p1 - low1) ** 2 + (high2 - p2) ** 2), gap + sqrt((high1 - p1) ** 2 + (p2 - low2) ** 2)
+
+
+def _wilson(hits: int, n: int, z: float) -> tuple[float, float, float]:
+    p, z2 = hits / n, z * z
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = z * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    low = 0.0 if hits == 0 else max(0.0, middle - half)
+    return p, low, 1.0 if hits == n else min(1.0, middle + half)
+
+
+def one_sided_z(tests: int, alpha: float = 0.05) -> float:
+    """The normal quantile at which `tests` one-sided looks together err with probability `alpha` at most."""
+    return NormalDist().inv_cdf(1 - alpha / max(1, tests))
+
+
+def mean(
+    values: Sequence[float], *, draws: int = 2000, seed: int = 0
+) -> tuple[float | None, float | None, float | None]:
     """(value, low, high) of a mean by percentile bootstrap; seeded, so a report repeats itself.
 
     With fewer than two values the interval is None: one value says nothing of its spread.

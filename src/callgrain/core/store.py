@@ -29,16 +29,17 @@ def home() -> Path:
     return Path(base) / "runs" if base else Path("runs")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path` whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+def write_atomic(path: Path, pieces: Iterable[bytes]) -> None:
+    """Put `pieces` at `path` whole or not at all: temporary file, fsync, rename, fsync of the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise BadInput(f"cannot write {path}: {error.strerror}", "check free space and permissions") from error
@@ -47,7 +48,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`value` as readable JSON, atomically."""
-    write_atomic(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+    write_atomic(path, [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS), b"\n"])
 
 
 def _sync_folder(folder: Path) -> None:
@@ -109,7 +110,9 @@ class Journal:
             try:
                 data = data[os.write(self._handle, data) :]
             except OSError as error:
-                raise BadInput(f"cannot write {self.path}: {error.strerror}", "free some space and run again: it resumes") from error
+                raise BadInput(
+                    f"cannot write {self.path}: {error.strerror}", "free some space and run again: it resumes"
+                ) from error
         self.count += len(lines)
         return len(lines)
 
@@ -205,7 +208,7 @@ class Run:
 
     def replace_rows(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Put a derived table in place whole: readings are computed anew from the journals."""
-        write_atomic(self.folder / f"{name}.jsonl", b"".join(canonical(row) + b"\n" for row in rows))
+        write_atomic(self.folder / f"{name}.jsonl", (canonical(row) + b"\n" for row in rows))
 
     def read(self, name: str) -> Any:
         """`<name>.json` of this run. Raises BadInput."""

@@ -35,6 +35,12 @@ class Noun(BaseModel):
         """Content hash (16 hex digits): the same content has the same key on every machine."""
         return content_key(self.model_dump(mode="json"))
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed; its key is its own, not the one it was copied with."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("key", None)
+        return copy
+
 
 class Tool(Noun):
     """What may be called: a name and the JSON Schema of its arguments."""
@@ -132,7 +138,7 @@ class Answer(Noun):
     `before` holds pairs (i, j): call i must come before call j. References between
     calls order them too, and need not be repeated there. `ordered` asks for the listed
     order as it stands. `accepts` is keyed `"<call index>.<parameter>"`. `instead` holds
-    other whole sets of calls that are right as well. `result` is what executing the calls
+    other answers that are right as well. `result` is what executing the calls
     gives, under `world`, the name of a built-in executable catalogue ("" where the tools
     cannot be run). `facts` must occur in a written reply; `grounds` may.
     """
@@ -142,7 +148,7 @@ class Answer(Noun):
     ordered: bool = False
     before: tuple[tuple[int, int], ...] = ()
     accepts: dict[str, Accept] = Field(default_factory=dict)
-    instead: tuple[tuple[Call, ...], ...] = ()
+    instead: tuple[Answer, ...] = ()
     text: str = ""
     facts: tuple[str, ...] = ()
     result: Json = None

@@ -1,0 +1,68 @@
+"""Turning a recipe into a verb: its fields are the flags, their descriptions the help."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from callgrain.cli._terminal import Terminal
+from callgrain.core.recipe import Recipe, read_toml
+from callgrain.core.store import home
+
+Work = Callable[[Any, Terminal], None]
+
+
+def recipe_verb(recipe: type[Recipe], work: Work, *, positional: str | None = None) -> Callable[..., None]:
+    """A command whose flags are the fields of `recipe`; `positional` names the field given without a flag.
+
+    Every verb also takes `--recipe FILE` (settings in TOML, flags win), `--out`, `--json`, `--quiet`.
+    """
+
+    def command(**given: Any) -> None:
+        terminal = Terminal(as_json=given.pop("json"), quiet=given.pop("quiet"), out=given.pop("out") or home())
+        file = given.pop("recipe")
+        layers = [read_toml(file)] if file else []
+        work(recipe.resolve(*layers, given), terminal)
+
+    parameters = [_field(name, info, positional == name) for name, info in recipe.model_fields.items()]
+    parameters.sort(key=lambda p: p.name != positional)
+    parameters += shared(recipe=True)
+    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def shared(*, recipe: bool = False) -> list[inspect.Parameter]:
+    """The flags that every verb has."""
+    flags: list[tuple[str, Any, Any]] = [
+        ("out", Annotated[Path | None, typer.Option(help="folder for run folders (default ./runs)")], None),
+        (
+            "json",
+            Annotated[bool, typer.Option("--json", help="machine-readable result on stdout, nothing else")],
+            False,
+        ),
+        ("quiet", Annotated[bool, typer.Option("--quiet", help="no progress")], False),
+    ]
+    if recipe:
+        flags.insert(0, ("recipe", Annotated[Path | None, typer.Option(help="settings in TOML; flags win")], None))
+    return [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in flags]
+
+
+def _field(name: str, info: Any, is_argument: bool) -> inspect.Parameter:
+    """A flag (or argument) for one field. None says "not given", so that a recipe file can speak."""
+    default = "" if info.is_required() else f" [{info.default}]" if info.default != "" else ""
+    text = f"{info.description}{default}"
+    kind: Any = info.annotation
+    if is_argument:
+        mark: Any = typer.Argument(help=text, metavar=name.upper(), show_default=False)
+    elif kind is bool:
+        mark = typer.Option(f"--{name.replace('_', '-')}/--no-{name.replace('_', '-')}", help=text, show_default=False)
+    else:
+        mark = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, mark]
+    )

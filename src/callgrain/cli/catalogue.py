@@ -1,0 +1,69 @@
+"""`tools` and `ls`: what a catalogue holds, and what there is to plug in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from callgrain.cli._terminal import Terminal
+from callgrain.core import plugins
+from callgrain.core.store import home, write_json
+from callgrain.core.types import Tool
+from callgrain.tools._catalogue import read_catalogue
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("tools")(tools)
+    app.command("ls")(ls)
+
+
+def tools(
+    specs: Annotated[
+        list[str], typer.Argument(metavar="SPEC...", help="functions:MODULE | openai:FILE | toolworld:micro")
+    ],
+    out: Annotated[Path | None, typer.Option(help="write the catalogue to this JSON file")] = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON object a tool on stdout")] = False,
+) -> None:
+    """Import tools and show them."""
+    terminal = Terminal(as_json=json, quiet=True, out=home())
+    found = [tool for spec in specs for tool in read_catalogue(spec).tools]
+    for tool in found:
+        terminal.json(tool.model_dump(mode="json"))
+        terminal.line(_line(tool))
+    if out is not None:
+        write_json(out, {"spec": " ".join(specs), "tools": [tool.model_dump(mode="json") for tool in found]})
+        terminal.line(f"{len(found)} tools written to {out}")
+
+
+def _line(tool: Tool) -> str:
+    """A tool in one or two lines: signature, then what it is for."""
+    names = [name if name in tool.required else f"{name}?" for name in tool.properties]
+    about = tool.description.strip().splitlines()[0] if tool.description.strip() else ""
+    return f"{tool.name}({', '.join(names)})" + (f"\n    {about}" if about else "")
+
+
+def ls(
+    family: Annotated[str, typer.Argument(metavar="[FAMILY]", help=" ".join((*plugins.FAMILIES, "recipes")))] = "",
+    json: Annotated[bool, typer.Option("--json", help="one JSON object a plug-in on stdout")] = False,
+) -> None:
+    """What there is: sources, sub-tasks, probes, dialects, models, methods, recipes."""
+    terminal = Terminal(as_json=json, quiet=True, out=home())
+    if family == "recipes":
+        for path in builtin_recipes():
+            terminal.json({"family": "recipes", "name": path.stem, "path": str(path)})
+            terminal.line(f"  {path.stem:14} {path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        return
+    for each in [family] if family else plugins.FAMILIES:
+        terminal.line(each)
+        for name in plugins.names(each):
+            caption = plugins.caption(each, name)
+            terminal.json({"family": each, "name": name, "caption": caption})
+            terminal.line(f"  {name:14} {caption}")
+
+
+def builtin_recipes() -> list[Path]:
+    """The recipe files that ship in the package."""
+    return sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))

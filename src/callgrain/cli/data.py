@@ -1,0 +1,28 @@
+"""`build`: training rows from a source."""
+
+from __future__ import annotations
+
+import typer
+
+from callgrain.cli._terminal import Terminal
+from callgrain.cli._verbs import recipe_verb
+from callgrain.corpus.build import BuildRecipe, build
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("build", help="Granular training rows from a source.")(
+        recipe_verb(BuildRecipe, _build, positional="source")
+    )
+
+
+def _build(recipe: BuildRecipe, terminal: Terminal) -> None:
+    run = build(recipe, terminal.out, tell=terminal.tell)
+    summary = run.read("done")
+    for name, count in summary["by_subtask"].items():
+        terminal.line(f"  {name:10} {count:>9,} rows")
+    if summary["short"]:
+        terminal.line(f"  the source ended {summary['short']:,} rows short of {recipe.n:,}")
+    if summary["set_aside"]:
+        terminal.line(f"  {summary['set_aside']:,} lines of the source could not be read and were set aside")
+    terminal.done(run.folder, **summary)

@@ -1,0 +1,93 @@
+"""`diagnose`, `compare`, `report`, `prescribe`: where it breaks, by how much, what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from callgrain.cli._terminal import Terminal
+from callgrain.cli._verbs import recipe_verb
+from callgrain.core.store import Run, home
+from callgrain.corpus.prescribe import PrescribeRecipe, prescribe
+from callgrain.probes._diagnose import DiagnoseRecipe, diagnose, readings
+from callgrain.report.compare import compare, word
+from callgrain.report.html import write_page
+from callgrain.report.tables import print_tables
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("diagnose", help="Score a model on each sub-task, with controls, and name its faults.")(
+        recipe_verb(DiagnoseRecipe, _diagnose)
+    )
+    app.command("prescribe", help="From a diagnosis: a training recipe with reasons.")(
+        recipe_verb(PrescribeRecipe, _prescribe, positional="run")
+    )
+    app.command("compare")(compare_runs)
+    app.command("report")(report)
+
+
+def _diagnose(recipe: DiagnoseRecipe, terminal: Terminal) -> None:
+    run = diagnose(recipe, terminal.out, tell=terminal.tell)
+    found, summary = readings(run), run.read("done")
+    if terminal.as_json:
+        for reading in found:
+            terminal.json(reading.model_dump(mode="json"))
+    else:
+        print_tables(found)
+        if summary["set_aside"]:
+            terminal.line(f"{summary['set_aside']:,} lines of the source could not be read and were set aside:")
+            for place in run.read("pool")["set_aside_first"]:
+                terminal.line(f"  {place}")
+        page = write_page(run)
+        terminal.line(f"page: {page}")
+        terminal.done(run.folder)
+    failed = summary["failures"] / max(1, summary["samples"])
+    if failed > recipe.fail_on_error:
+        typer.echo(f"callgrain: {summary['failures']} of {summary['samples']} requests got no reply", err=True)
+        raise typer.Exit(1)
+
+
+def _prescribe(recipe: PrescribeRecipe, terminal: Terminal) -> None:
+    run = prescribe(recipe, terminal.out)
+    prescription = run.read("prescription")
+    for item in prescription["reasons"]:
+        terminal.line(f"  {item['share']:>6.1%}  {item['subtask']:10} {item['reason']}")
+    for advice in prescription["advice"]:
+        terminal.line(f"  {advice}")
+    terminal.line(f"train it:  callgrain train {run.folder / 'recipe.toml'}")
+    terminal.done(run.folder, **prescription)
+
+
+Folder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished diagnosis")]
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable result on stdout, nothing else")]
+
+
+def compare_runs(before: Folder, after: Folder, json: AsJson = False) -> None:
+    """Paired difference of two diagnoses, with intervals; says "no difference shown" where that is so."""
+    terminal = Terminal(as_json=json, quiet=True, out=home())
+    found = compare(Run.find(before), Run.find(after))
+    for reading in found:
+        terminal.json(reading.model_dump(mode="json"))
+    if not json:
+        print_tables(found)
+        for reading in found:
+            if reading.name == "ok_difference":
+                terminal.line(f"  {reading.by.get('subtask', 'all'):10} {word(reading)}")
+
+
+def report(
+    run: Folder,
+    before: Annotated[Path | None, typer.Option(help="an earlier diagnosis, to show the difference")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="where the page goes (default: report.html in the run folder)")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """One self-contained HTML page: no network, light and dark, every number with its interval."""
+    terminal = Terminal(as_json=json, quiet=True, out=home())
+    page = write_page(Run.find(run), out, before=Run.find(before) if before else None)
+    terminal.json({"run": str(run), "page": str(page)})
+    terminal.line(str(page))

@@ -1,0 +1,57 @@
+"""The command line: verbs, exit codes, and errors that say what mends them.
+
+Exit codes: 0 done; 1 a check that the user asked for failed; 2 the user can mend it; 70 a bug of
+ours, with its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+
+import typer
+
+from callgrain.cli import catalogue, data, diagnosis, machine, treatment
+from callgrain.core.errors import CallgrainError
+
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="callgrain",
+    help="Finds which grain of function calling a model lacks, and trains exactly that.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+treatment.add_quickstart(app)
+catalogue.add_to(app)
+data.add_to(app)
+diagnosis.add_to(app)
+treatment.add_to(app)
+machine.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; the only place where an error becomes an exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `callgrain ls | head` ends quietly
+    try:
+        app()
+    except CallgrainError as error:
+        sys.stderr.write(f"callgrain: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ncallgrain: stopped; run the same command again to go on where it was\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.write("callgrain: this is a bug of ours; please report it with the lines above\n")
+        sys.exit(EXIT_BUG)
+
+
+if __name__ == "__main__":
+    main()

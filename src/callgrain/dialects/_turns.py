@@ -1,0 +1,37 @@
+"""What text dialects share: marks around turns, and thoughts before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_OPEN, _CLOSE = "<think>", "</think>"
+
+
+def join_turns(turns: Sequence[tuple[str, str]], end: str) -> str:
+    """The turns between role marks, open for the assistant's next one."""
+    parts = [f"<|{role}|>\n{text}{end if role == 'assistant' else ''}\n" for role, text in turns]
+    return "".join([*parts, "<|assistant|>\n"])
+
+
+def with_thought(thought: str, body: str) -> str:
+    """The body with its thought before it; a body that itself opens with the mark gets an empty one."""
+    if not thought and not body.lstrip().startswith(_OPEN):
+        return body
+    return f"{_OPEN}{_escape(thought)}{_CLOSE}\n{body}"
+
+
+def cut_thought(text: str) -> tuple[str, str]:
+    """(thought, rest) of a turn."""
+    opened = text.lstrip()
+    if not opened.startswith(_OPEN):
+        return "", text
+    thought, closed, rest = opened[len(_OPEN) :].partition(_CLOSE)
+    return (_unescape(thought), rest) if closed else ("", text)
+
+
+def _escape(thought: str) -> str:
+    return thought.replace("\\", "\\\\").replace("</", "<\\/")
+
+
+def _unescape(thought: str) -> str:
+    return thought.replace("<\\/", "</").replace("\\\\", "\\")

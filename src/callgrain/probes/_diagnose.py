@@ -1,0 +1,224 @@
+"""The diagnosis: a pool is asked, graded and read; every step lands in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from callgrain.core import plugins
+from callgrain.core.canonical import content_key, text_key
+from callgrain.core.errors import BadInput, UnknownName
+from callgrain.core.progress import Tell, silent
+from callgrain.core.protocols import Model, Probe, Rehearses
+from callgrain.core.recipe import Recipe
+from callgrain.core.rows import Quarantine
+from callgrain.core.store import Run
+from callgrain.core.types import Prompt, Reading, Reply, Sample, Sampling, Verdict
+from callgrain.models._open import open_model
+from callgrain.probes._graded import SUBTASKS, Graded, subtask_of
+from callgrain.probes._pool import chunks, pool
+from callgrain.sources._open import open_source, set_aside
+
+CHUNK = 64
+"""Samples that are asked before their replies are written down: what a kill can cost."""
+
+
+class DiagnoseRecipe(Recipe):
+    """Settings of a diagnosis."""
+
+    model: str = Field(description="MODEL: scripted:KIND=RATE | tiny | local:FOLDER_OR_HUB_ID | remote:NAME@URL")
+    source: str = Field(
+        "toolworld:full", description="SOURCE: toolworld[:micro] | bfcl:FOLDER | sgd:FOLDER | jsonl:FILE ..."
+    )
+    split: str = Field("", description="split of the source; empty takes its test (or dev, or train) split")
+    subtask: str = Field("all", description="sub-tasks, separated by commas, or all")
+    probe: str = Field("all", description="probes, separated by commas, or all")
+    n: int = Field(200, ge=1, description="samples a sub-task")
+    seed: int = Field(0, description="seed of the pool, the same for every model that is to be compared")
+    dialect: str = Field(
+        "", description="how the model is spoken to: json, compact, chat_template; empty lets the model say"
+    )
+    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy")
+    max_tokens: int = Field(256, ge=1, description="most tokens of one reply")
+    strict: bool = Field(False, description="stop at the first line of the source that cannot be read")
+    batch_size: int = Field(16, ge=1, description="prompts decoded together (local models)")
+    concurrency: int = Field(8, ge=1, description="requests in flight (remote models)")
+    timeout_s: float = Field(60.0, gt=0, description="seconds until a request is given up (remote models)")
+    key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the endpoint's key")
+    fail_on_error: float = Field(
+        0.1, ge=0, le=1, description="exit with 1 where more than this share got no reply at all"
+    )
+
+
+_MODEL_OPTIONS = {
+    "local": ("dialect", "batch_size"),
+    "remote": ("dialect", "concurrency", "timeout_s", "key_env"),
+}
+
+
+def open_recipe_model(recipe: DiagnoseRecipe) -> Model:
+    """The recipe's model with the options that its back end takes."""
+    back_end = plugins.split_spec(recipe.model)[0]
+    options = {name: getattr(recipe, name) for name in _MODEL_OPTIONS.get(back_end, ())}
+    return open_model(recipe.model, **{k: v for k, v in options.items() if v != ""})
+
+
+def start(recipe: DiagnoseRecipe, root: Path) -> Run:
+    """The run folder of this diagnosis: made, or found again. What only changes speed is not part of its name."""
+    settings = recipe.model_dump()
+    naming = {
+        k: v
+        for k, v in settings.items()
+        if k not in ("batch_size", "concurrency", "timeout_s", "key_env", "fail_on_error")
+    }
+    name = plugins.split_spec(recipe.source)[0]
+    run = Run.open(root, "diagnose", name, naming, {"seed": recipe.seed, "model_hash": _model_hash(recipe.model)})
+    run.write("settings", settings)
+    return run
+
+
+def _model_hash(spec: str) -> str:
+    """What tells two models in the same folder apart: size and time of their weight files."""
+    name, rest = plugins.split_spec(spec)
+    folder = Path(rest)
+    if name != "local" or not folder.is_dir():
+        return ""
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
+    return content_key([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+
+
+def diagnose(recipe: DiagnoseRecipe, root: Path, *, tell: Tell = silent, model: Model | None = None) -> Run:
+    """Run (or resume) the diagnosis; `readings.jsonl` in its folder holds the result.
+
+    Raises CallgrainError where model or source cannot be opened; a single item that gets no
+    reply is recorded as such and counted.
+    """
+    run = start(recipe, root)
+    if run.is_done:
+        return run
+    probes = {name: _probe(name) for name in _chosen(recipe.probe, plugins.names("probes"), "probe")}
+    asked = _asked(recipe, run, probes, tell)
+    _reply(recipe, run, [s for _, _, s in asked], tell, model)
+    graded = _grade(run, asked, tell)
+    readings: list[Reading] = []
+    for name, probe in probes.items():
+        tell(f"reading {name}", 0, 0)
+        readings += probe.read(graded)
+    run.replace_rows("readings", (r.model_dump(mode="json") for r in readings))
+    failures = sum(g.reply.failure is not None for g in graded)
+    run.finish({"samples": len(graded), "failures": failures, "set_aside": run.read("pool")["set_aside"]})
+    return run
+
+
+def readings(run: Run) -> list[Reading]:
+    """The readings of a finished run."""
+    return [Reading.model_validate(row) for row in run.rows("readings")]
+
+
+def _probe(name: str) -> Probe:
+    return plugins.load("probes", name)()
+
+
+def _chosen(text: str, known: Sequence[str], what: str) -> list[str]:
+    """Names out of a comma list, in reading order for sub-tasks. Raises UnknownName."""
+    if text in ("all", ""):
+        return [n for n in SUBTASKS if n in known] + [n for n in known if n not in SUBTASKS]
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if name not in known:
+            raise UnknownName(what, name, [*known, "all"])
+    return names
+
+
+def _asked(recipe: DiagnoseRecipe, run: Run, probes: dict[str, Probe], tell: Tell) -> list[tuple[str, str, Sample]]:
+    """(probe, trace, sample) of everything that is asked; cut once, then read back from the run folder."""
+    if not (run.folder / "pool.json").exists():
+        source, split = open_source(recipe.source, split=recipe.split, strict=recipe.strict)
+        subtasks = _chosen(recipe.subtask, plugins.names("subtasks"), "sub-task")
+        rows = pool(source.traces(split), subtasks, recipe.n, recipe.seed, tell)
+        aside: Quarantine = set_aside(source)
+        if not rows:
+            raise BadInput(f"{recipe.source} ({split}) has no sample for {recipe.subtask}", _hint(aside))
+        cut = [("subtask", trace, sample) for trace, sample in rows]
+        base = [sample for _, sample in rows]
+        for name, probe in probes.items():
+            if name != "subtask":
+                rng = Random(text_key("probe", name, str(recipe.seed)))
+                cut += [(name, "", sample) for sample in probe.samples(base, rng)]
+        with run.journal("samples") as journal:
+            journal.append(
+                {"key": s.key, "probe": p, "trace": t, "sample": s.model_dump(mode="json")} for p, t, s in cut
+            )
+        run.write("pool", {"split": split, "set_aside": aside.count, "set_aside_first": aside.first})
+    rows = (row for row in run.rows("samples"))
+    return [(row["probe"], row["trace"], Sample.model_validate(row["sample"])) for row in rows]
+
+
+def _hint(aside: Quarantine) -> str:
+    if aside.count:
+        return f"{aside.count} lines could not be read, the first: {aside.first[0]}"
+    return "try another split or other sub-tasks; `callgrain ls subtasks` says what each needs"
+
+
+def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, model: Model | None) -> None:
+    """Ask what has no reply yet, a chunk at a time."""
+    with run.journal("replies") as journal:
+        if journal.torn:
+            run.log(f"cut off {journal.torn} bytes of an unfinished reply; it is asked again")
+        owed = [s for s in samples if s.key not in journal.keys]
+        if not owed:
+            return
+        tell("opening the model", 0, 0)
+        opened = model or open_recipe_model(recipe)
+        if isinstance(opened, Rehearses):
+            opened.rehearse([s for s in samples if "control" not in s.traits])
+        sampling = Sampling(temperature=recipe.temperature, max_tokens=recipe.max_tokens, seed=recipe.seed)
+        total, done = len(samples), len(samples) - len(owed)
+        for piece in chunks(owed, CHUNK):
+            tell("asking the model", done, total)
+            replies = opened.answer([_drawn(s.prompt, sampling) for s in piece])
+            journal.append(
+                {"key": s.key, "reply": r.model_dump(mode="json", exclude_defaults=True)}
+                for s, r in zip(piece, replies, strict=True)
+            )
+            done += len(piece)
+        tell("asking the model", done, total)
+
+
+def _drawn(prompt: Prompt, sampling: Sampling) -> Prompt:
+    return prompt if prompt.sampling == sampling else prompt.model_copy(update={"sampling": sampling})
+
+
+def _grade(run: Run, asked: list[tuple[str, str, Sample]], tell: Tell) -> list[Graded]:
+    """Judge every reply; verdicts are derived, so they are written anew as a whole."""
+    replies = {row["key"]: Reply.model_validate(row["reply"]) for row in run.rows("replies")}
+    tasks = {name: subtask_of(name) for name in {s.subtask for _, _, s in asked}}
+    graded: list[Graded] = []
+    for index, (probe, trace, sample) in enumerate(asked):
+        if index % 500 == 0:
+            tell("grading", index, len(asked))
+        reply = replies[sample.key]
+        try:
+            verdict = tasks[sample.subtask].grade(sample, reply)
+        except Exception as error:
+            verdict = Verdict(state="grader_error", score=0.0, detail=f"{type(error).__name__}: {error}")
+        graded.append(Graded(sample, reply, verdict, probe, trace))
+    # Two tables, so that whoever counts or pairs the pool's verdicts cannot count a control's among them.
+    run.replace_rows("verdicts", (_verdict_row(g) for g in graded if g.probe == "subtask"))
+    run.replace_rows("probe_verdicts", (_verdict_row(g) for g in graded if g.probe != "subtask"))
+    return graded
+
+
+def _verdict_row(item: Graded) -> dict[str, Any]:
+    return {
+        "key": item.sample.key,
+        "probe": item.probe,
+        "subtask": item.sample.subtask,
+        "ok": item.verdict.ok,
+        "verdict": item.verdict.model_dump(mode="json"),
+        "traits": item.sample.traits,
+    }

@@ -1,0 +1,29 @@
+"""Opening a source by its SOURCE spec: `toolworld:micro`, `bfcl:FOLDER`, `jsonl:FILE`, ..."""
+
+from __future__ import annotations
+
+from callgrain.core import plugins
+from callgrain.core.errors import UnknownName
+from callgrain.core.protocols import Source
+from callgrain.core.rows import Quarantine
+
+
+def open_source(spec: str, *, split: str = "", strict: bool = False) -> tuple[Source, str]:
+    """(source, split); without a split, the last that the source names for checking.
+
+    With `strict` the first bad line stops the run; else bad lines are set aside and counted.
+    Raises UnknownName for an unknown source or split, BadInput where its files are not there.
+    """
+    name, rest = plugins.split_spec(spec)
+    source: Source = plugins.load("sources", name)(rest)
+    chosen = split or next((s for s in ("test", "dev", "train") if s in source.splits), source.splits[0])
+    if chosen not in source.splits:
+        raise UnknownName(f"split of {name}", chosen, source.splits)
+    if hasattr(source, "quarantine"):
+        source.quarantine = Quarantine(strict=strict)  # pyright: ignore[reportAttributeAccessIssue]
+    return source, chosen
+
+
+def set_aside(source: Source) -> Quarantine:
+    """The lines that the source could not read so far."""
+    return getattr(source, "quarantine", Quarantine())

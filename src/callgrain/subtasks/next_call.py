@@ -1,0 +1,93 @@
+"""Next-best function: after the first k calls and their results, what comes next?
+
+Any call that the partial order frees now is right, not only the gold's next; after the last
+one the right answer is to stop. Values that come out of results are asked for as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
+from callgrain.subtasks._cut import concrete, cut, done, predecessors, wording
+from callgrain.verify.faults import KINDS
+from callgrain.verify.verdict import judge_calls
+
+WORDINGS = (
+    "Give the single next call. If every call has been made, write STOP.",
+    "Which one function should be called next, and with which arguments? Write STOP if nothing is left to do.",
+    "Continue with exactly one call, or write STOP when the request is fulfilled.",
+)
+STOP = "STOP"
+
+
+class NextCall:
+    """One next call, or stop."""
+
+    kinds = frozenset(KINDS) - {
+        "missing_call", "wrong_order", "broken_reference", "wrong_nesting", "unfaithful_response",
+        "incomplete_response", "missed_question", "needless_answer", "needless_decline",
+    }  # fmt: skip
+    measures = {
+        "name": "share of right function names where a call is due, arguments apart",
+        "stop_precision": "share of stops that were right",
+        "stop_recall": "share of ends at which it stopped",
+    }
+
+    def samples(self, trace: Trace, rng: Random) -> Iterator[Sample]:
+        """One sample a trace, at a random k from 0 to the number of calls (the stop)."""
+        gold = trace.gold
+        if gold.decision != "call":
+            return
+        before, n = predecessors(gold), len(gold.calls)
+        made: list[int] = []
+        for _ in range(rng.randint(0, n) if len(trace.results) == n else 0):
+            made.append(rng.choice(_free(before, made)))
+        history = done(trace, made)
+        if history is None:
+            return
+        ways = [self._way(trace, i) for i in _free(before, made)]
+        answers = [way for way in ways if way is not None]
+        if len(made) < n and not answers:
+            return
+        first = answers[0] if answers else Answer(decision="answer", text=STOP if _wordy(trace) else "stop")
+        answer = first.model_copy(update={"instead": tuple(answers[1:])})
+        prompt = ((*trace.messages, *history), trace.tools, wording(rng, WORDINGS))
+        yield cut("next_call", trace, prompt, answer, k=len(made), stop=not answers)
+
+    def _way(self, trace: Trace, index: int) -> Answer | None:
+        """The answer that makes gold call `index` now."""
+        call = concrete(trace, index)
+        if call is None:
+            return None
+        accepts = {f"0.{k.partition('.')[2]}": v for k, v in trace.gold.accepts.items() if k.startswith(f"{index}.")}
+        return Answer(calls=(call,), accepts=accepts)
+
+    def grade(self, sample: Sample, reply: Reply) -> Verdict:
+        """Right where the call is one of those that are free now, or the stop is due."""
+        verdict = judge_calls(sample.answer, sample.prompt.tools, reply)
+        if reply.message is None:
+            return verdict
+        due, stops = bool(sample.answer.calls), not reply.message.calls
+        figures: dict[str, float] = {}
+        if due:
+            names = {w.calls[0].name for w in (sample.answer, *sample.answer.instead)}
+            figures["name"] = float(len(reply.message.calls) == 1 and reply.message.calls[0].name in names)
+        else:
+            figures["stop_recall"] = float(stops)
+        if stops:
+            figures["stop_precision"] = float(not due)
+        return verdict.model_copy(update={"measures": figures})
+
+
+def _free(before: list[set[int]], made: list[int]) -> list[int]:
+    """Calls that may be made now."""
+    return [i for i, needs in enumerate(before) if i not in made and needs <= set(made)]
+
+
+def _wordy(trace: Trace) -> bool:
+    return trace.traits.get("level") != "micro"
+
+
+plugin = NextCall

@@ -1,0 +1,172 @@
+"""Pairing expected with given calls: optimal, stable, and blind to labels.
+
+The pairing maximises the total likeness, so a call with one wrong value is paired with the
+call it was meant to be and is never reported as one missing and one extra. Two graphs are
+the same if a pairing maps every reference onto its like: labels and the order of
+independent calls do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from callgrain.core.types import Accept, Answer, Call, Json, Ref, Tool
+from callgrain.verify.values import same, with_defaults
+
+NAME_WEIGHT = 1000
+"""Likeness of an equal name; it outweighs any number of equal arguments."""
+
+PAIR_LIMIT = 128
+"""Most given calls that are paired; a flood beyond it is all `extra_call`."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """(expected, given) indices of paired calls, and the indices that are left on either side."""
+
+    pairs: tuple[tuple[int, int], ...]
+    missing: tuple[int, ...]
+    extra: tuple[int, ...]
+
+    @cached_property
+    def of_given(self) -> dict[int, int]:
+        """Expected index by given index."""
+        return {given: expected for expected, given in self.pairs}
+
+
+class Graph:
+    """Calls with their labels looked up: which earlier call does a reference mean?"""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls = tuple(calls)
+        self.index = {c.label: i for i, c in reversed(list(enumerate(self.calls))) if c.label}
+
+    def target(self, ref: Ref, before: int) -> int | None:
+        """Index of the call that `ref` means as seen from call number `before`."""
+        found = self.index.get(ref.label)
+        return found if found is not None and found < before else None
+
+    @cached_property
+    def unfolded(self) -> tuple[Json, ...]:
+        """Each call with its references replaced by the calls they mean: equal computations are equal."""
+        out: list[Json] = []
+        for i, call in enumerate(self.calls):
+            out.append([call.name, {k: self._unfold(v, i, out) for k, v in call.arguments.items()}])
+        return tuple(out)
+
+    def _unfold(self, value: Json, at: int, done: list[Json]) -> Json:
+        if isinstance(value, dict):
+            return {k: self._unfold(v, at, done) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self._unfold(v, at, done) for v in value]
+        ref = Ref.read(value)
+        target = self.target(ref, at) if ref else None
+        return value if ref is None or target is None else {"$": [path_of(ref), target, _size(done[target])]}
+
+
+def _size(value: Json) -> str:
+    from callgrain.core.canonical import content_key
+
+    return content_key(value)
+
+
+def path_of(ref: Ref) -> str:
+    """The path of a reference in one spelling: `result` alone stands for the whole result."""
+    return "" if ref.path == "result" else ref.path
+
+
+def pair(expected: Answer, given: Sequence[Call], tools: Mapping[str, Tool]) -> Pairing:
+    """The best one-to-one pairing; ties go to the pairing that keeps the calls in place."""
+    gold, found = Graph(expected.calls), Graph(given[:PAIR_LIMIT])
+    n, m = len(gold.calls), len(found.calls)
+    if n == 0 or m == 0:
+        return Pairing((), tuple(range(n)), tuple(range(len(given))))
+    likes = [[_likeness(expected, gold, found, i, j, tools) for j in range(m)] for i in range(n)]
+    rows, columns = _assign(likes)
+    pairs = tuple(sorted(zip(rows, columns, strict=True)))
+    used = {j for _, j in pairs}
+    kept = {i for i, _ in pairs}
+    return Pairing(
+        pairs,
+        tuple(i for i in range(n) if i not in kept),
+        tuple(j for j in range(len(given)) if j not in used),
+    )
+
+
+def _assign(likes: list[list[int]]) -> tuple[list[int], list[int]]:
+    """Rows and columns of the assignment with the greatest sum, nearest to the diagonal on ties."""
+    n, m = len(likes), len(likes[0])
+    if n == 1:  # the common case needs no solver
+        best = max(range(m), key=lambda j: (likes[0][j], -j))
+        return [0], [best]
+    if n == m and all(row[i] == max(row) and row[i] >= max(other[i] for other in likes) for i, row in enumerate(likes)):
+        return list(range(n)), list(range(n))
+    from scipy.optimize import linear_sum_assignment
+
+    scale = 2 * max(n, m) ** 2  # a tie-break that can never outweigh one unit of likeness
+    costs = [[-likes[i][j] * scale + abs(i - j) for j in range(m)] for i in range(n)]
+    rows, columns = linear_sum_assignment(costs)
+    return [int(i) for i in rows], [int(j) for j in columns]
+
+
+def _likeness(expected: Answer, gold: Graph, found: Graph, i: int, j: int, tools: Mapping[str, Tool]) -> int:
+    """How much call j looks like expected call i: the name first, then the share of equal arguments."""
+    want, have = gold.calls[i], found.calls[j]
+    tool = tools.get(want.name)
+    properties = tool.properties if tool else {}
+    left, right = with_defaults(want.arguments, properties), with_defaults(have.arguments, properties)
+    names = left.keys() | right.keys()
+    equal = 0
+    for name in names:
+        if name in left and name in right:
+            accept = expected.accepts.get(f"{i}.{name}")
+            if alike(gold, found, (i, j), (left[name], right[name]), (properties.get(name), accept)):
+                equal += 1
+    share = 100 * equal // len(names) if names else 100
+    return (NAME_WEIGHT if want.name == have.name else 0) + share
+
+
+def alike(
+    gold: Graph,
+    found: Graph,
+    at: tuple[int, int],
+    values: tuple[Json, Json],
+    leeway: tuple[Json, Accept | None],
+    partners: Mapping[int, int] | None = None,
+) -> bool:
+    """Whether two arguments are the same, references included.
+
+    `at` holds the indices of the two calls, `leeway` the parameter's schema and what else is
+    accepted. With `partners` (expected index by given index) a reference must lead to the
+    partner of the call it should lead to, or to one that computes the same; without, to
+    a call of the same name.
+    """
+    want, have = values
+    schema, accept = leeway
+    ref = Ref.read(want)
+    if ref is not None:
+        other = Ref.read(have)
+        if other is None or path_of(ref) != path_of(other):
+            return accept is not None and have in accept.values
+        a, b = gold.target(ref, at[0]), found.target(other, at[1])
+        if a is None or b is None:
+            return False
+        if partners is None:
+            return gold.calls[a].name == found.calls[b].name
+        return partners.get(b) == a or (b in partners and gold.unfolded[partners[b]] == gold.unfolded[a])
+    if isinstance(want, list) and isinstance(have, list) and (accept is None or accept.mode == "exact"):
+        if len(want) == len(have) and all(
+            alike(gold, found, at, (w, h), (_items(schema), None), partners) for w, h in zip(want, have, strict=True)
+        ):
+            return True
+    elif isinstance(want, dict) and isinstance(have, dict) and want.keys() == have.keys():
+        fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
+        if all(alike(gold, found, at, (want[k], have[k]), (fields.get(k), None), partners) for k in want):
+            return True
+    return same(want, have, schema if isinstance(schema, dict) else None, accept)
+
+
+def _items(schema: Json) -> Json:
+    return schema.get("items") if isinstance(schema, dict) else None
