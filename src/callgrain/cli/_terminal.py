@@ -6,9 +6,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable result on stdout, nothing else")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
+Out = Annotated[Path | None, typer.Option(help="folder for run folders (this verb makes none)")]
 
 
 @dataclass
@@ -18,7 +23,7 @@ class Terminal:
     as_json: bool
     quiet: bool
     out: Path
-    _last: tuple[str, float] = field(default=("", 0.0))
+    _last: tuple[str, float, bool] = field(default=("", 0.0, False))
 
     def tell(self, what: str, done: int, total: int) -> None:
         """Progress on stderr: one moving line on a terminal, plain lines every few seconds elsewhere."""
@@ -26,15 +31,16 @@ class Terminal:
             return
         now, tty = time.monotonic(), sys.stderr.isatty()
         finished = total > 0 and done >= total
-        if what == self._last[0] and not finished and now - self._last[1] < (0.1 if tty else 5.0):
+        same, ended = what == self._last[0], self._last[2]
+        if same and (ended or (not finished and now - self._last[1] < (0.1 if tty else 5.0))):
             return
-        counts = f" {done}/{total}" if total else ""
+        counts = f" {min(done, total)}/{total}" if total else ""
         if tty:
             sys.stderr.write(f"\r\x1b[2K{what}{counts}" + ("\n" if finished or not total else ""))
-        elif what != self._last[0] or now - self._last[1] >= 5.0 or finished:
+        else:
             sys.stderr.write(f"{what}{counts}\n")
         sys.stderr.flush()
-        self._last = (what, now)
+        self._last = (what, now, finished)
 
     def line(self, text: str = "") -> None:
         """A line of the result for people."""

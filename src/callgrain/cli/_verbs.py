@@ -16,27 +16,36 @@ from callgrain.core.store import home
 Work = Callable[[Any, Terminal], None]
 
 
-def recipe_verb(recipe: type[Recipe], work: Work, *, positional: str | None = None) -> Callable[..., None]:
+def recipe_verb(
+    recipe: type[Recipe],
+    work: Work,
+    *,
+    positional: str | None = None,
+    file_first: bool = False,
+    resolve: type[Recipe] | None = None,
+) -> Callable[..., None]:
     """A command whose flags are the fields of `recipe`; `positional` names the field given without a flag.
 
-    Every verb also takes `--recipe FILE` (settings in TOML, flags win), `--out`, `--json`, `--quiet`.
+    Every verb also takes a recipe file (`--recipe FILE`, or as its argument with `file_first`),
+    over which flags win, and `--out`, `--json`, `--quiet`. `resolve` is the recipe that the
+    settings become where a file may say more than the flags can.
     """
 
     def command(**given: Any) -> None:
         terminal = Terminal(as_json=given.pop("json"), quiet=given.pop("quiet"), out=given.pop("out") or home())
         file = given.pop("recipe")
         layers = [read_toml(file)] if file else []
-        work(recipe.resolve(*layers, given), terminal)
+        work((resolve or recipe).resolve(*layers, given), terminal)
 
     parameters = [_field(name, info, positional == name) for name, info in recipe.model_fields.items()]
-    parameters.sort(key=lambda p: p.name != positional)
-    parameters += shared(recipe=True)
-    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    parameters += shared(recipe=True, first=file_first)
+    parameters.sort(key=lambda p: p.name != ("recipe" if file_first else positional))
+    vars(command)["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
 
-def shared(*, recipe: bool = False) -> list[inspect.Parameter]:
+def shared(*, recipe: bool = False, first: bool = False) -> list[inspect.Parameter]:
     """The flags that every verb has."""
     flags: list[tuple[str, Any, Any]] = [
         ("out", Annotated[Path | None, typer.Option(help="folder for run folders (default ./runs)")], None),
@@ -48,7 +57,9 @@ def shared(*, recipe: bool = False) -> list[inspect.Parameter]:
         ("quiet", Annotated[bool, typer.Option("--quiet", help="no progress")], False),
     ]
     if recipe:
-        flags.insert(0, ("recipe", Annotated[Path | None, typer.Option(help="settings in TOML; flags win")], None))
+        text = "settings in TOML; flags win"
+        mark: Any = typer.Argument(metavar="[RECIPE.toml]", help=text) if first else typer.Option(help=text)
+        flags.insert(0, ("recipe", Annotated[Path | None, mark], None))
     return [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in flags]
 
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from callgrain.cli._terminal import Terminal
+from callgrain.cli._terminal import AsJson, Out, Quiet, Terminal
 from callgrain.core import plugins
+from callgrain.core.errors import UnknownName
 from callgrain.core.store import home, write_json
 from callgrain.core.types import Tool
 from callgrain.tools._catalogue import read_catalogue
@@ -25,10 +26,11 @@ def tools(
         list[str], typer.Argument(metavar="SPEC...", help="functions:MODULE | openai:FILE | toolworld:micro")
     ],
     out: Annotated[Path | None, typer.Option(help="write the catalogue to this JSON file")] = None,
-    json: Annotated[bool, typer.Option("--json", help="one JSON object a tool on stdout")] = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Import tools and show them."""
-    terminal = Terminal(as_json=json, quiet=True, out=home())
+    terminal = Terminal(as_json=json, quiet=quiet, out=home())
     found = [tool for spec in specs for tool in read_catalogue(spec).tools]
     for tool in found:
         terminal.json(tool.model_dump(mode="json"))
@@ -47,15 +49,19 @@ def _line(tool: Tool) -> str:
 
 def ls(
     family: Annotated[str, typer.Argument(metavar="[FAMILY]", help=" ".join((*plugins.FAMILIES, "recipes")))] = "",
-    json: Annotated[bool, typer.Option("--json", help="one JSON object a plug-in on stdout")] = False,
+    out: Out = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """What there is: sources, sub-tasks, probes, dialects, models, methods, recipes."""
-    terminal = Terminal(as_json=json, quiet=True, out=home())
+    terminal = Terminal(as_json=json, quiet=quiet, out=out or home())
     if family == "recipes":
         for path in builtin_recipes():
             terminal.json({"family": "recipes", "name": path.stem, "path": str(path)})
             terminal.line(f"  {path.stem:14} {path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
         return
+    if family and family not in plugins.FAMILIES:
+        raise UnknownName("family", family, (*plugins.FAMILIES, "recipes"))
     for each in [family] if family else plugins.FAMILIES:
         terminal.line(each)
         for name in plugins.names(each):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from callgrain.cli._terminal import Terminal
+from callgrain.cli._terminal import AsJson, Out, Quiet, Terminal
 from callgrain.cli._verbs import recipe_verb
 from callgrain.core.store import Run, home
 from callgrain.corpus.prescribe import PrescribeRecipe, prescribe
@@ -62,12 +62,11 @@ def _prescribe(recipe: PrescribeRecipe, terminal: Terminal) -> None:
 
 
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished diagnosis")]
-AsJson = Annotated[bool, typer.Option("--json", help="machine-readable result on stdout, nothing else")]
 
 
-def compare_runs(before: Folder, after: Folder, json: AsJson = False) -> None:
+def compare_runs(before: Folder, after: Folder, out: Out = None, json: AsJson = False, quiet: Quiet = False) -> None:
     """Paired difference of two diagnoses, with intervals; says "no difference shown" where that is so."""
-    terminal = Terminal(as_json=json, quiet=True, out=home())
+    terminal = Terminal(as_json=json, quiet=quiet, out=out or home())
     found = compare(Run.find(before), Run.find(after))
     for reading in found:
         terminal.json(reading.model_dump(mode="json"))
@@ -85,9 +84,11 @@ def report(
         Path | None, typer.Option(help="where the page goes (default: report.html in the run folder)")
     ] = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """One self-contained HTML page: no network, light and dark, every number with its interval."""
-    terminal = Terminal(as_json=json, quiet=True, out=home())
-    page = write_page(Run.find(run), out, before=Run.find(before) if before else None)
-    terminal.json({"run": str(run), "page": str(page)})
-    terminal.line(str(page))
+    terminal = Terminal(as_json=json, quiet=quiet, out=home())
+    target = out / "report.html" if out and out.is_dir() else out
+    page = write_page(Run.find(run), target, before=Run.find(before) if before else None)
+    terminal.line(f"page: {page}")
+    terminal.done(run, page=str(page))

@@ -6,11 +6,10 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from typing import Annotated
 
 import typer
 
-from callgrain.cli._terminal import Terminal
+from callgrain.cli._terminal import AsJson, Out, Quiet, Terminal
 from callgrain.core.store import home
 
 _PARTS = (
@@ -27,9 +26,9 @@ def add_to(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="one JSON object on stdout")] = False) -> None:
+def doctor(out: Out = None, json: AsJson = False, quiet: Quiet = False) -> None:
     """What this machine has and lacks, and the command that mends it."""
-    terminal = Terminal(as_json=json, quiet=True, out=home())
+    terminal = Terminal(as_json=json, quiet=quiet, out=out or home())
     found: dict[str, object] = {"python": platform.python_version(), "cores": os.cpu_count() or 1}
     terminal.line(f"python {found['python']}, {found['cores']} cores, {_free_gb():.0f} GB free disk")
     for library, extra, purpose in _PARTS:

@@ -7,7 +7,6 @@ ours, with its traceback.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 
@@ -38,15 +37,32 @@ machine.add_to(app)
 def main() -> None:
     """Run the command line; the only place where an error becomes an exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `callgrain ls | head` ends quietly
+    # Threads that spin at a barrier starve each other as soon as anything else runs: a training beside a test
+    # run took a hundred times as long until they were told to sleep. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        _run()
+    except BrokenPipeError:  # `callgrain ls | head` ends quietly
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _run() -> None:
+    """The verb, with what it printed handed on before its end."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except CallgrainError as error:
         sys.stderr.write(f"callgrain: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\ncallgrain: stopped; run the same command again to go on where it was\n")
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:  # typer makes this of Ctrl-C, without a word
+            sys.stderr.write("\ncallgrain: stopped; run the same command again to go on where it was\n")
+        raise
+    except BrokenPipeError:
+        raise
     except Exception:
         traceback.print_exc()
         sys.stderr.write("callgrain: this is a bug of ours; please report it with the lines above\n")

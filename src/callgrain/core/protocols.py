@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
+from callgrain.core.progress import Tell, silent
 from callgrain.core.types import Fault, Message, Prompt, Reading, Reply, Sample, Trace, Verdict
 
 
@@ -77,13 +78,19 @@ class SubTask(Protocol):
 
 @runtime_checkable
 class Probe(Protocol):
-    """Reads graded samples into Readings."""
+    """Reads graded samples into Readings.
+
+    `samples` yields what it wants asked beside the pool (most want nothing); `read` gets
+    everything that was asked, the pool and every probe's own.
+    """
+
+    def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]: ...
 
     def read(self, graded: Sequence[Any]) -> list[Reading]: ...
 
 
 @runtime_checkable
 class Method(Protocol):
-    """Turns rows into a better model; returns the folder of the model it made."""
+    """Turns rows into a better model: `model/` in the run's folder, whose path it returns."""
 
-    def train(self, recipe: Any, run: Any) -> Path: ...
+    def train(self, recipe: Any, run: Any, tell: Tell = silent) -> Path: ...

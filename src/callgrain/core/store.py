@@ -166,6 +166,8 @@ class Run:
             run.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"cannot make {run.folder}: {error.strerror}", "choose another --out") from error
+        if run.is_done:  # nothing will be written: any number of readers may have it
+            return run
         run._take_lock()
         if not (run.folder / "recipe.json").exists():
             write_json(run.folder / "inputs.json", {**inputs, "machine": machine()})
@@ -224,8 +226,9 @@ class Run:
         return (self.folder / "done.json").exists()
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write `done.json`, last of all."""
+        """Write `done.json`, last of all, and let go of the folder."""
         self.write("done", {**summary, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+        self.close()
 
     def log(self, line: str) -> None:
         """Add a line to `log.txt`, with the time."""

@@ -38,7 +38,7 @@ class Noun(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields changed; its key is its own, not the one it was copied with."""
         copy = super().model_copy(update=update, deep=deep)
-        copy.__dict__.pop("key", None)
+        vars(copy).pop("key", None)
         return copy
 
 

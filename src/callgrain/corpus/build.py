@@ -33,15 +33,17 @@ class BuildRecipe(Recipe):
     """Settings of a build."""
 
     source: str = Field(description="SOURCE: toolworld[:micro] | sgd:FOLDER | gsm8k:FOLDER | jsonl:FILE ...")
-    split: str = Field("train", description="split of the source")
+    split: str = Field(default="train", description="split of the source")
     subtask: str = Field(
-        "all", description="sub-tasks, separated by commas, each with a weight if you like: nest=3,names=1"
+        default="all", description="sub-tasks, separated by commas, each with a weight if you like: nest=3,names=1"
     )
-    n: int = Field(1000, ge=1, description="rows in all")
-    seed: int = Field(0, description="seed of wordings and cuts")
-    format: str = Field("callgrain", description="callgrain | trl | llamafactory | ms-swift | axolotl | openai")
-    strict: bool = Field(False, description="stop at the first line of the source that cannot be read")
-    force: bool = Field(False, description="build from a benchmark all the same (never train on what you report)")
+    n: int = Field(default=1000, ge=1, description="rows in all")
+    seed: int = Field(default=0, description="seed of wordings and cuts")
+    format: str = Field(default="callgrain", description="callgrain | trl | llamafactory | ms-swift | axolotl | openai")
+    strict: bool = Field(default=False, description="stop at the first line of the source that cannot be read")
+    force: bool = Field(
+        default=False, description="build from a benchmark all the same (never train on what you report)"
+    )
 
 
 def weights(text: str) -> dict[str, float]:

@@ -27,12 +27,12 @@ class PrescribeRecipe(Recipe):
     """Settings of a prescription."""
 
     run: str = Field(description="folder of a finished diagnosis")
-    top: int = Field(3, ge=1, description="how many of the weakest sub-tasks are treated")
+    top: int = Field(default=3, ge=1, description="how many of the weakest sub-tasks are treated")
     replay: float = Field(
-        0.25, ge=0, lt=1, description="share of rows that go to the other sub-tasks, against forgetting"
+        default=0.25, ge=0, lt=1, description="share of rows that go to the other sub-tasks, against forgetting"
     )
-    n: int = Field(4000, ge=1, description="training rows in all")
-    good_enough: float = Field(0.95, ge=0, le=1, description="a score from which nothing is prescribed")
+    n: int = Field(default=4000, ge=1, description="training rows in all")
+    good_enough: float = Field(default=0.95, ge=0, le=1, description="a score from which nothing is prescribed")
 
 
 def prescribe(recipe: PrescribeRecipe, root: Path) -> Run:

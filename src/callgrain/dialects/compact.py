@@ -1,4 +1,4 @@
-"""Short signatures and calls: one line each, few tokens, nothing to close.
+"""Short signatures and calls: one line each, few tokens, no brackets.
 
 A call is its signature with values in the place of types: the tool `book_hotel city= nights=integer
 -> hotel` is called by `@book_hotel city=paris nights=2`, with a label by `@a:book_hotel ...`.

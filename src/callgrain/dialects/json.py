@@ -1,4 +1,4 @@
-"""Calls as one JSON list, tools as JSON Schema: what any model can be told in words.
+"""Calls as one JSON list, tools as JSON Schema, for any chat model.
 
 A turn of calls is `[{"name": ..., "arguments": {...}, "label": ...}]`; a turn of text is the
 text itself. Where both occur, or where a text would read as calls, the turn is an object

@@ -38,15 +38,21 @@ _SYSTEMATIC = {401, 403, 404}
 class RemoteRecipe(Recipe):
     """How an endpoint is asked."""
 
-    dialect: str = Field("native", description="native tool calls, or a dialect in plain text: json, compact, ...")
-    key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the API key")
-    concurrency: int = Field(8, ge=1, le=1024, description="requests under way at a time")
-    timeout_s: float = Field(60.0, gt=0, description="seconds that one request may take, from first byte to last")
-    retries: int = Field(4, ge=0, le=20, description="further attempts after a failure that may pass")
-    longest_wait_s: float = Field(60.0, ge=0, description="longest pause between attempts, whatever Retry-After says")
-    logprobs: bool = Field(False, description="ask for the log-probabilities of the tokens")
+    dialect: str = Field(
+        default="native", description="native tool calls, or a dialect in plain text: json, compact, ..."
+    )
+    key_env: str = Field(default="OPENAI_API_KEY", description="environment variable that holds the API key")
+    concurrency: int = Field(default=8, ge=1, le=1024, description="requests under way at a time")
+    timeout_s: float = Field(
+        default=60.0, gt=0, description="seconds that one request may take, from first byte to last"
+    )
+    retries: int = Field(default=4, ge=0, le=20, description="further attempts after a failure that may pass")
+    longest_wait_s: float = Field(
+        default=60.0, ge=0, description="longest pause between attempts, whatever Retry-After says"
+    )
+    logprobs: bool = Field(default=False, description="ask for the log-probabilities of the tokens")
     limit_name: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="what the endpoint calls its limit of new tokens"
+        default="max_tokens", description="what the endpoint calls its limit of new tokens"
     )
 
 

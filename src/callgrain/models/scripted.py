@@ -1,4 +1,4 @@
-"""A test double with known faults at known rates, for testing the diagnosis; no torch.
+"""A test double with known faults at known rates; no torch.
 
 `scripted:wrong_value=0.3,nest=0.5,chain.wrong_order=0.2,seed=7`: a fault kind at a rate
 wherever it can be made; any fault in one sub-task; one kind in one sub-task. It is told the

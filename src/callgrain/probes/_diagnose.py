@@ -30,27 +30,27 @@ CHUNK = 64
 class DiagnoseRecipe(Recipe):
     """Settings of a diagnosis."""
 
-    model: str = Field(description="MODEL: scripted:KIND=RATE | tiny | local:FOLDER_OR_HUB_ID | remote:NAME@URL")
+    model: str = Field(description="MODEL: scripted:KIND=RATE | local:FOLDER_OR_HUB_ID | remote:NAME@URL")
     source: str = Field(
-        "toolworld:full", description="SOURCE: toolworld[:micro] | bfcl:FOLDER | sgd:FOLDER | jsonl:FILE ..."
+        default="toolworld:full", description="SOURCE: toolworld[:micro] | bfcl:FOLDER | sgd:FOLDER | jsonl:FILE ..."
     )
-    split: str = Field("", description="split of the source; empty takes its test (or dev, or train) split")
-    subtask: str = Field("all", description="sub-tasks, separated by commas, or all")
-    probe: str = Field("all", description="probes, separated by commas, or all")
-    n: int = Field(200, ge=1, description="samples a sub-task")
-    seed: int = Field(0, description="seed of the pool, the same for every model that is to be compared")
+    split: str = Field(default="", description="split of the source; empty takes its test (or dev, or train) split")
+    subtask: str = Field(default="all", description="sub-tasks, separated by commas, or all")
+    probe: str = Field(default="all", description="probes, separated by commas, or all")
+    n: int = Field(default=200, ge=1, description="samples a sub-task")
+    seed: int = Field(default=0, description="seed of the pool, the same for every model that is to be compared")
     dialect: str = Field(
-        "", description="how the model is spoken to: json, compact, chat_template; empty lets the model say"
+        default="", description="how the model is spoken to: json, compact, chat_template; empty lets the model say"
     )
-    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy")
-    max_tokens: int = Field(256, ge=1, description="most tokens of one reply")
-    strict: bool = Field(False, description="stop at the first line of the source that cannot be read")
-    batch_size: int = Field(16, ge=1, description="prompts decoded together (local models)")
-    concurrency: int = Field(8, ge=1, description="requests in flight (remote models)")
-    timeout_s: float = Field(60.0, gt=0, description="seconds until a request is given up (remote models)")
-    key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the endpoint's key")
+    temperature: float = Field(default=0.0, ge=0, description="sampling temperature; 0 is greedy")
+    max_tokens: int = Field(default=256, ge=1, description="most tokens of one reply")
+    strict: bool = Field(default=False, description="stop at the first line of the source that cannot be read")
+    batch_size: int = Field(default=16, ge=1, description="prompts decoded together (local models)")
+    concurrency: int = Field(default=8, ge=1, description="requests in flight (remote models)")
+    timeout_s: float = Field(default=60.0, gt=0, description="seconds until a request is given up (remote models)")
+    key_env: str = Field(default="OPENAI_API_KEY", description="environment variable that holds the endpoint's key")
     fail_on_error: float = Field(
-        0.1, ge=0, le=1, description="exit with 1 where more than this share got no reply at all"
+        default=0.1, ge=0, le=1, description="exit with 1 where more than this share got no reply at all"
     )
 
 

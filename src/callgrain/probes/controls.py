@@ -1,4 +1,4 @@
-"""What a score is worth: the same samples answered without skill, or without the tools.
+"""What a score is worth beside answers without skill or tools.
 
 Three controls need no model: a random call that fits the schema, the majority tool, lexical
 overlap. Two ask the model again: with no tools shown, and with the tools' descriptions dealt

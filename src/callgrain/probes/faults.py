@@ -1,4 +1,4 @@
-"""How often each fault is made, among the samples on which it can be made."""
+"""How often each fault is made where it can be made."""
 
 from __future__ import annotations
 

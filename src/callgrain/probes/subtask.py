@@ -1,4 +1,4 @@
-"""The score of each sub-task, its further figures, and its slices by trait."""
+"""The score of each sub-task, its further figures and its slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sub-task is weakest, and is it weaker than the rest beyond chance?"""
+"""Which sub-task is weakest, and is it so beyond chance?"""
 
 from __future__ import annotations
 

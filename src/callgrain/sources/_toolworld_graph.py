@@ -98,7 +98,7 @@ def _levels(parents: Shape) -> list[int]:
 def sample(world: Universe, catalogue: Catalogue, scope: Scope, kind: str, shape: Shape, rng: Random) -> Plan | None:
     """A plan of that kind and shape whose calls all succeed, or None where this draw found none."""
     named = _tools(world, scope, shape, rng)
-    if named is None or not _fits(world, scope, kind, [n for n, _ in named]):
+    if named is None or not _fits(scope, kind, [n for n, _ in named]):
         return None
     calls: list[Call] = []
     for index, (name, feeds) in enumerate(named):
@@ -112,12 +112,11 @@ def sample(world: Universe, catalogue: Catalogue, scope: Scope, kind: str, shape
     return Plan(kind, tuple(calls), shape, results)
 
 
-def _fits(world: Universe, scope: Scope, kind: str, names: Sequence[str]) -> bool:
+def _fits(scope: Scope, kind: str, names: Sequence[str]) -> bool:
     if scope.must and not scope.must.intersection(names):
         return False
-    nouns = [world.specs[n].noun for n in names]
-    # Equal tools in a nest are told apart by "the first"/"the second": once is enough.
-    return kind != "nest" or len(set(names)) >= len(names) - 1 >= len(set(nouns)) - 1
+    # Equal tools in a nest are told apart by "the first" and "the second": one such pair is enough.
+    return kind != "nest" or len(set(names)) >= len(names) - 1
 
 
 Feeds = dict[str, list[Ref]]
@@ -200,7 +199,8 @@ def _arguments(world: Universe, name: str, feeds: Feeds, rng: Random) -> dict[st
             out[param.name] = refs[0]
         elif refs or param.required or rng.random() < OPTIONAL_SHARE:
             before = drawn.setdefault(param.kind, [] if param.default is None else [param.default])
-            fresh = [_draw(world, param, before, rng) for _ in range(max(0, rng.choice((2, 2, 3)) - len(refs)))]
+            wanted = max(0, rng.choice((2, 2, 3)) - len(refs)) if param.many else 1
+            fresh = [_draw(world, param, before, rng) for _ in range(wanted)]
             out[param.name] = refs + fresh if param.many else fresh[0]
     return out
 

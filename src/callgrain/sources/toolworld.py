@@ -9,6 +9,7 @@ stable hash, so that no plan is on both sides in any wording.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 
 from callgrain.core import plugins
@@ -25,26 +26,8 @@ from callgrain.tools.toolworld import read_level, universe
 
 LICENCE = "Apache-2.0"
 SCHEDULE = (
-    "single:0",
-    "parallel",
-    "nest",
-    "decline:0",
-    "chain",
-    "ask:0",
-    "single:1",
-    "nest",
-    "parallel",
-    "answer:0",
-    "chain",
-    "single:2",
-    "nest",
-    "decline:1",
-    "answer:1",
-    "single:3",
-    "ask:1",
-    "chain",
-    "nest",
-    "parallel",
+    *("single:0", "parallel", "nest", "decline:0", "chain", "ask:0", "single:1", "nest", "parallel", "answer:0"),
+    *("chain", "single:2", "nest", "decline:1", "answer:1", "single:3", "ask:1", "chain", "nest", "parallel"),
 )
 """Kinds of one block of traces; twins carry the number of the `single` whose request they share."""
 ONLY = {"unseen_edge": ("nest",), "unseen_depth": ("nest", "chain"), "unseen_width": ("nest", "parallel")}
@@ -56,17 +39,39 @@ ALIKE = (frozenset({"create_event", "create_reminder"}), frozenset({"sum_amounts
 ATTEMPTS = 2000
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A request in the making: no `gold` means that the plan itself is right."""
+
+    plan: Plan
+    text: str
+    tools: tuple[Tool, ...]
+    gold: Answer | None = None
+    twin: str = ""
+
+
 class Toolworld:
-    """SOURCE `toolworld:full`, `toolworld:micro,seed=3,tools=6`: infinite splits of executable traces."""
+    """SOURCE `toolworld:full`, `toolworld:micro,seed=3,tools=6`: infinite splits of executable traces.
+
+    With `worlds=N`, trace i is trace i // N of the world with seed + i % N. The same names have other
+    signatures in every world, so a model must read the signature that is shown: trained on one world
+    alone a small decoder learned each tool by heart and none of the unseen ones.
+    """
 
     splits = ("train", "test", "unseen_tool", "unseen_edge", "unseen_depth", "unseen_width")
 
     def __init__(self, rest: str = "") -> None:
         bare, others = read_level(rest)
-        wanted = plugins.options("toolworld", others, {"level": bare, "seed": 0, "tools": 4})
+        wanted = plugins.options("toolworld", others, {"level": bare, "seed": 0, "tools": 4, "worlds": 1})
         if not 1 <= wanted["tools"] <= 128:
             raise CallgrainError(f"toolworld: tools={wanted['tools']} is out of range", "write tools=1 to tools=128")
+        if not 1 <= wanted["worlds"] <= 4096:
+            raise CallgrainError(
+                f"toolworld: worlds={wanted['worlds']} is out of range", "write worlds=1 to worlds=4096"
+            )
         self.shown: int = wanted["tools"]
+        self.worlds: int = wanted["worlds"]
+        self._others: dict[int, Toolworld] = {}
         self.world: Universe = universe(wanted["level"], wanted["seed"])
         self.catalogue = open_world(self.world.spec)
         seen = [n for n in self.world.specs if self.world.seen_tool(n)]
@@ -90,6 +95,9 @@ class Toolworld:
         """Trace number `index` of a split, whatever was asked for before."""
         if split not in self.splits:
             raise UnknownName("split of toolworld", split, self.splits)
+        index, world = divmod(index, self.worlds)
+        if world:
+            return self._other(world).trace(split, index)
         kinds = ONLY.get(split)
         if kinds:
             return self._called(split, index, kinds[index % len(kinds)])
@@ -98,6 +106,13 @@ class Toolworld:
         if kind in ("parallel", "chain", "nest"):
             return self._called(split, index, kind)
         return self._twin(split, index, kind, f"{block}.{number}")
+
+    def _other(self, world: int) -> Toolworld:
+        """The source of the world that many seeds further on; made when first asked for."""
+        if world not in self._others:
+            spec = f"{self.world.level},seed={self.world.seed + world},tools={self.shown}"
+            self._others[world] = Toolworld(spec)
+        return self._others[world]
 
     # Making one trace
 
@@ -111,28 +126,29 @@ class Toolworld:
             plan = self._plan(split, kind, rng)
             text = self._said(split, plan, rng) if plan else None
             if plan and text:
-                return self._trace(split, index, plan, text, self._show(split, plan, rng))
+                return self._trace(split, index, _Made(plan, text, self._show(split, plan, rng)))
         raise AssertionError
 
     def _twin(self, split: str, index: int, kind: str, base: str) -> Trace:
         plan, text, tools, missing = self._base(split, base)
         twin = f"{text_key(split, base, text):016x}"
         if kind == "single":
-            return self._trace(split, index, plan, text, tools, twin=twin)
+            return self._trace(split, index, _Made(plan, text, tools, twin=twin))
         for rng in self._seeds(split, kind, base):
             if kind == "decline":
                 said = "DECLINE" if self.world.level == "micro" else "DECLINE None of these tools can do that."
                 gold = Answer(decision="decline", text=said, world=self.world.spec)
-                return self._trace(split, index, plan, text, self._show(split, plan, rng, absent=True), gold, twin)
+                shown = self._show(split, plan, rng, absent=True)
+                return self._trace(split, index, _Made(plan, text, shown, gold, twin))
             if kind == "ask":
                 gold = self._question(plan.calls[0].name, missing)
                 asked = request(self.world, plan, rng, missing)
-                return self._trace(split, index, plan, asked, tools, gold, twin)
+                return self._trace(split, index, _Made(plan, asked, tools, gold, twin))
             said, answer, facts = answerable(self.world, plan, rng)
             shown = self._show(split, plan, rng)
             if self._side(split, [said, sorted(t.name for t in shown)]):
                 gold = Answer(decision="answer", text=answer, facts=facts, world=self.world.spec)
-                return self._trace(split, index, plan, said, shown, gold, twin)
+                return self._trace(split, index, _Made(plan, said, shown, gold, twin))
         raise AssertionError
 
     def _base(self, split: str, base: str) -> tuple[Plan, str, tuple[Tool, ...], str]:
@@ -150,11 +166,8 @@ class Toolworld:
         raise AssertionError
 
     def _plan(self, split: str, kind: str, rng: Random) -> Plan | None:
-        plan = sample(
-            self.world, self.catalogue, self._scopes.get(split, self._scope), kind, self._shape(split, kind, rng), rng
-        )
-        if plan and split == "unseen_edge" and kind != "nest":
-            return None
+        scope = self._scopes.get(split, self._scope)
+        plan = sample(self.world, self.catalogue, scope, kind, self._shape(split, kind, rng), rng)
         return plan if plan and self._side(split, [[c.name, c.arguments] for c in plan.calls]) else None
 
     def _shape(self, split: str, kind: str, rng: Random) -> Shape:
@@ -207,17 +220,9 @@ class Toolworld:
         rng.shuffle(shown)
         return tuple(specs[n].tool for n in shown)
 
-    def _trace(
-        self,
-        split: str,
-        index: int,
-        plan: Plan,
-        text: str,
-        tools: tuple[Tool, ...],
-        gold: Answer | None = None,
-        twin: str = "",
-    ) -> Trace:
-        level, called = self.world.level, gold is None
+    def _trace(self, split: str, index: int, made: _Made) -> Trace:
+        level, plan, gold = self.world.level, made.plan, made.gold
+        called = gold is None
         said, facts = reply(self.world, plan)
         if gold is None:
             gold = Answer(
@@ -228,8 +233,8 @@ class Toolworld:
                 world=self.world.spec,
             )
         return Trace(
-            tools=tools,
-            messages=(Message(role="user", text=text),),
+            tools=made.tools,
+            messages=(Message(role="user", text=made.text),),
             gold=gold,
             results=plan.results if called else (),
             reply=said if called else gold.text,
@@ -240,11 +245,11 @@ class Toolworld:
                 "width": plan.width if called else 0,
                 "fan_in": plan.fan_in if called else 0,
                 "n_calls": len(plan.calls) if called else 0,
-                "n_tools": len(tools),
+                "n_tools": len(made.tools),
                 "unseen": split.removeprefix("unseen_") if split.startswith("unseen_") else "none",
                 "from": _from(plan.calls) if called else "",
-                "words": len(text.split()),
-                "twin": twin,
+                "words": len(made.text.split()),
+                "twin": made.twin,
             },
             origin=Origin(
                 dataset="toolworld", row=f"{level}-{self.world.seed}-{split}-{index}", licence=LICENCE, split=split

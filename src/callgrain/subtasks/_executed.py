@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from callgrain.core.types import Answer, Call, Reply, Sample, Verdict
 from callgrain.tools._catalogue import open_world
 from callgrain.tools._execute import execute, outcome, references
+from callgrain.verify.lint import too_deep
 from callgrain.verify.values import equal
 
 
@@ -15,6 +16,7 @@ def with_execution(sample: Sample, reply: Reply, verdict: Verdict) -> Verdict:
     if verdict.state != "graded":
         return verdict
     calls = reply.message.calls if reply.message else ()
+    calls = () if any(map(too_deep, calls)) else calls
     figures = dict(verdict.measures)
     due = sum(len(references(c)) for c in sample.answer.calls)
     if due:

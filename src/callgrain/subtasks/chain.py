@@ -1,4 +1,4 @@
-"""Function chaining: two or more calls whose order counts, none feeding another."""
+"""Function chaining: calls whose order counts, none feeding another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDINGS = (
 class Chain:
     """Calls in the order that counts."""
 
-    kinds = at_levels("form", "choice", "arguments") | {"missed_call", "needless_question", "wrong_order"}
+    kinds = at_levels("form", "choice", "arguments", "structure") | {"missed_call", "needless_question"}
     measures = {"prefix": "longest right prefix, as a share of the calls due"}
 
     def samples(self, trace: Trace, rng: Random) -> Iterator[Sample]:

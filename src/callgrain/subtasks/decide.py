@@ -1,4 +1,4 @@
-"""Relevance, or when to call: call, ask back, decline, or answer without a tool.
+"""Relevance: call, ask back, decline, or answer without a tool.
 
 A malformed call is its own outcome and never counts as declining: broken syntax must not buy
 an abstention score. Only the branch is graded here; the calls are other sub-tasks' matter.

@@ -1,4 +1,4 @@
-"""Nested function calling: a later argument is an earlier call's result, `$label.path$`.
+"""Nested calls: an argument is an earlier result, `$label.path$`.
 
 The graph is right up to the names of labels and any topological order. Where the tools run,
 the executed result is read as well: the win rate stands beside exact match, as in NESTFUL

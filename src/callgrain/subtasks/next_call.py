@@ -1,4 +1,4 @@
-"""Next-best function: after the first k calls and their results, what comes next?
+"""Next-best function: after the first k calls, what comes next?
 
 Any call that the partial order frees now is right, not only the gold's next; after the last
 one the right answer is to stop. Values that come out of results are asked for as values.
@@ -26,8 +26,8 @@ class NextCall:
     """One next call, or stop."""
 
     kinds = frozenset(KINDS) - {
-        "missing_call", "wrong_order", "broken_reference", "wrong_nesting", "unfaithful_response",
-        "incomplete_response", "missed_question", "needless_answer", "needless_decline",
+        "missing_call", "wrong_order", "unfaithful_response", "incomplete_response", "missed_question",
+        "needless_answer",
     }  # fmt: skip
     measures = {
         "name": "share of right function names where a call is due, arguments apart",

@@ -1,4 +1,4 @@
-"""Parallel functions: two or more independent calls in one turn, in any order."""
+"""Parallel functions: independent calls in one turn, in any order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ WORDINGS = (
 class Parallel:
     """Independent calls in one turn."""
 
-    kinds = at_levels("form", "choice", "arguments") | {"missed_call", "needless_question"}
+    kinds = (at_levels("form", "choice", "arguments", "structure") | {"missed_call", "needless_question"}) - {
+        "wrong_order"
+    }
     measures = {
         "calls_matched": "calls that are right in every part",
         "calls_expected": "calls that were due",

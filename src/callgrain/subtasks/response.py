@@ -1,4 +1,4 @@
-"""Response generation: calls and results are there, the user's answer is asked for.
+"""Response generation: from calls and results to the user's answer.
 
 Every number, date, name and identifier must be grounded, and every fact that was asked for must
 be there. Likeness to the recorded wording (ROUGE-L, chrF) is read beside, never graded.
@@ -24,7 +24,7 @@ WORDINGS = (
 class Response:
     """A written reply from results."""
 
-    kinds = at_levels("answer") | {"needless_call"}
+    kinds = at_levels("form", "answer") | {"needless_call"}
     measures = {
         "coverage": "share of the facts asked for that the reply states",
         "grounding": "share of the reply's claims that request or results show",

@@ -1,4 +1,4 @@
-"""Parameter-value detection: the functions are given, the arguments are asked for.
+"""Parameter-value detection: arguments of functions that are given.
 
 Where a value comes out of an earlier call, that call and its result are in the history, and
 the value is asked for (Granite-20B-FunctionCalling, arXiv 2407.00121, section 3).
@@ -26,9 +26,9 @@ WORDINGS = (
 class Slots:
     """Arguments of known functions."""
 
-    kinds = (at_levels("form", "choice", "arguments") | {"missed_call", "needless_question"}) - {
-        "wrong_tool"
-    }  # only the right functions are shown
+    kinds = (at_levels("form", "choice", "arguments", "structure") | {"missed_call", "needless_question"}) - {
+        "wrong_order"
+    }
     measures = {
         "pair_precision": "share of given (parameter, value) pairs that are right",
         "pair_recall": "share of right (parameter, value) pairs that are given",

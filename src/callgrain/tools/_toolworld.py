@@ -168,16 +168,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
-        items = cast("list[Json]", value)
-        return [_plain(v) for v in items]
+        plain: list[Any] = [_plain(v) for v in cast("list[Any]", value)]
+        return plain
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in cast("Mapping[str, Json]", value).items()}
+        return {k: _plain(v) for k, v in cast("Mapping[str, Any]", value).items()}
     return value
 
 
 def seeded(*parts: str | int) -> Random:
     """A random stream of its own for some strings and numbers; the same on every machine."""
     return Random(text_key(*map(str, parts)))
+
+
+def with_article(noun: str) -> str:
+    """`"inn"` -> `"an inn"`."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def whole(value: Json) -> bool:

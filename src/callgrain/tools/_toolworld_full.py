@@ -14,7 +14,7 @@ from typing import Any
 
 from callgrain.core.canonical import text_key
 from callgrain.core.types import Json, Mutates, Tool
-from callgrain.tools._toolworld import Compute, Field, Kind, Param, Spec, Universe, schema_of, seeded
+from callgrain.tools._toolworld import Compute, Field, Kind, Param, Spec, Universe, schema_of, seeded, with_article
 from callgrain.tools._toolworld_entities import Entity
 from callgrain.tools._toolworld_general import GENERAL
 from callgrain.tools._toolworld_kinds import base_kinds, identifier
@@ -63,7 +63,7 @@ _GUEST = _p("guest_name", "person", "under the name {}|in the name of {}", "In w
 _WHY = _p("reason", "reason", "because of {}|giving {} as the reason", required=False, about="why it is cancelled")
 _NIGHTS = _p("nights", "count", "for {} nights", "For how many nights?", about="number of nights")
 _FOOD = _p("cuisine", "cuisine", "with {} food|serving {} food", required=False, about="kind of food")
-_STARS = _p("rating", "rating", "with {} stars|giving {} stars", "How many stars?", about="stars, 1 to 5")
+_STARS = _p("rating", "rating", "with a rating of {}|giving {} out of 5", "How many stars?", about="stars, 1 to 5")
 _QUANTITY = _p("quantity", "count", "in a quantity of {}", "How many do you want?", about="how many")
 _TICKETS = replace(_QUANTITY, cues=("for {} people",), question="How many tickets?", about="number of tickets")
 _SEATS = replace(_QUANTITY, name="seats", cues=("with {} seats",), required=False, default=1, about="number of seats")
@@ -125,9 +125,9 @@ def _looking(e: Entity) -> list[_Action]:
     opened = f"get the details of {{{e.id}}}|show me more about {{{e.id}}}"
     return [
         _Action(
-            f"search_{n}", f"Search for a {n}.", "no", "find {a}|look for {a}|search for {a}", given, found, e.search
+            f"search_{n}", "Search for a {n}.", "no", "find {a}|look for {a}|search for {a}", given, found, e.search
         ),
-        _Action(f"get_{n}_details", f"Get the details of a {n}.", "no", opened, (_the(e),), known, e.details),
+        _Action(f"get_{n}_details", "Get the details of a {n}.", "no", opened, (_the(e),), known, e.details),
     ]
 
 
@@ -141,20 +141,20 @@ def _buying(e: Entity) -> _Action:
     if e.archetype == "place":
         params = (_the(e), _DATE, _GUEST) + ((_NIGHTS,) if n in ("hotel", "apartment", "campsite") else ())
         said = f"book {it}|reserve {it}|make a booking with {it}"
-        return _Action(f"book_{n}", f"Book a {n} by its id.", "yes", said, params, fields, e.purchase)
+        return _Action(f"book_{n}", "Book a {n} by its id.", "yes", said, params, fields, e.purchase)
     if e.archetype == "event":
         said, params = f"buy tickets for {it}|order tickets for {it}", (_the(e), _TICKETS, _SECTION)
-        return _Action(f"buy_{n}_tickets", f"Buy tickets for a {n}.", "yes", said, params, fields, e.purchase)
+        return _Action(f"buy_{n}_tickets", "Buy tickets for a {n}.", "yes", said, params, fields, e.purchase)
     if e.archetype == "transport":
         said, params = f"book {it}|reserve a seat on {it}", (_the(e), _GUEST, _SEATS)
-        return _Action(f"book_{n}", f"Book a {n} by its id.", "yes", said, params, fields, e.purchase)
+        return _Action(f"book_{n}", "Book a {n} by its id.", "yes", said, params, fields, e.purchase)
     said, params = f"order {it}|buy {it}", (_the(e), _QUANTITY, _SHIP)
-    return _Action(f"order_{n}", f"Order a {n} by its id.", "yes", said, params, (*fields, _comes(e)), e.purchase)
+    return _Action(f"order_{n}", "Order a {n} by its id.", "yes", said, params, (*fields, _comes(e)), e.purchase)
 
 
 def _afterwards(e: Entity) -> list[_Action]:
     """What is done with a booking or an order."""
-    n, it, what = e.noun, f"{{{e.booking_id}}}", f"{e.noun} {e.booking}"
+    n, it = e.noun, f"{{{e.booking_id}}}"
     refund = Field("refund", "amount", "refund", (f"that {n} refund",))
     if e.archetype == "product":
         why = _p("reason", "defect", "because it is {}|as it is {}", "Why is it sent back?", about="what is wrong")
@@ -182,11 +182,19 @@ def _afterwards(e: Entity) -> list[_Action]:
         ]
     said = f"cancel {it}|call off {it}"
     out = [
-        _Action(f"cancel_{n}_{e.booking}", f"Cancel a {what}.", "yes", said, (_booked(e), _WHY), (refund,), e.refund)
+        _Action(
+            f"cancel_{n}_{e.booking}",
+            f"Cancel a {{n}} {e.booking}.",
+            "yes",
+            said,
+            (_booked(e), _WHY),
+            (refund,),
+            e.refund,
+        )
     ]
     if e.archetype != "event":
         fee = Field("change_fee", "amount", "change fee", (f"that {n} change fee",))
-        about, said = f"Move a {what} to another date.", f"move {it}|reschedule {it}"
+        about, said = f"Move a {{n}} {e.booking} to another date.", f"move {it}|reschedule {it}"
         out.append(_Action(f"move_{n}_booking", about, "yes", said, (_booked(e), _NEW_DATE), (fee,), e.move))
     return out
 
@@ -198,14 +206,14 @@ def _besides(e: Entity) -> list[_Action]:
     if e.archetype in ("place", "product"):
         made, said = Field("review_id", "review_id", "review id"), f"review {it}|leave a review for {it}"
         out.append(
-            _Action(f"review_{n}", f"Leave a review for a {n}.", "yes", said, (_the(e), _STARS), (made,), e.review)
+            _Action(f"review_{n}", "Leave a review for a {n}.", "yes", said, (_the(e), _STARS), (made,), e.review)
         )
     if e.archetype == "product":
         left, said = (
             Field("units_left", "stock", "number of units left"),
             f"check the stock of {it}|see how many are left of {it}",
         )
-        about = f"See how many units of a {n} are left in a city."
+        about = "See how many units of a {n} are left in a city."
         out.append(_Action(f"check_{n}_stock", about, "no", said, (_the(e), _CITY), (left,), e.stock))
     if e.archetype == "transport":
         late, said = (
@@ -214,7 +222,7 @@ def _besides(e: Entity) -> list[_Action]:
         )
         out.append(
             _Action(
-                f"get_{n}_delay", f"See how late a {n} is on a date.", "no", said, (_the(e), _DATE), (late,), e.delay
+                f"get_{n}_delay", "See how late a {n} is on a date.", "no", said, (_the(e), _DATE), (late,), e.delay
             )
         )
     return out
@@ -246,13 +254,14 @@ def _spec(action: _Action, noun: str, seed: int, kinds: Mapping[str, Kind]) -> S
     rng = seeded("full-params", seed, action.name)
     params = _some(action.params, rng)
     openers = tuple(
-        o.replace("{a}", f"{'an' if n[0] in 'aeiou' else 'a'} {n}")
+        o.replace("{a}", with_article(n))
         for o in action.openers.split("|")
         for n in (_ALSO.get(noun, (noun,)) if "{a}" in o else (noun,))
     )
+    about = action.about.replace(" a {n}", f" {with_article(noun)}")
     tool = Tool(
         name=action.name,
-        description=action.about,
+        description=about,
         parameters=schema_of(params, kinds),
         returns=_returns(action.fields, kinds),
         mutates=action.mutates,

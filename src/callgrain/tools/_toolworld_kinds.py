@@ -101,8 +101,8 @@ WORDS = {
     "brand": ["Norvik", "Altera", "Kesto", "Brumel", "Tandia", "Opelo"],
     "seat_class": ["standard", "premium", "balcony"],
     "travel_class": ["economy", "business", "first"],
-    "reason": ["illness", "schedule", "price", "weather"],
-    "defect": ["damaged", "wrong size", "late", "not as described"],
+    "reason": ["illness", "weather", "cost", "delay"],
+    "defect": ["damaged", "too small", "too heavy", "not as described"],
     "title": [
         "Quarterly review",
         "Budget plan",
@@ -174,6 +174,12 @@ def _quoted(value: Json, _: Random) -> str:
 def number_text(value: Json) -> str:
     """A number as the replies and requests write it: `420`, `99.5`."""
     return str(int(value)) if float(value).is_integer() else str(value)
+
+
+def _draw_amount(rng: Random) -> Json:
+    """A whole amount is an integer: nobody writes 385.0."""
+    cents = rng.choice((100 * rng.randint(20, 900), 50 * rng.randint(40, 1800), rng.randint(2000, 90000)))
+    return cents // 100 if cents % 100 == 0 else cents / 100
 
 
 def _is_number(value: Json) -> bool:
@@ -260,7 +266,7 @@ def base_kinds() -> dict[str, Kind]:
         Kind(
             "amount",
             {"type": "number"},
-            lambda rng: rng.choice((rng.randint(20, 900), rng.randint(40, 1800) / 2, rng.randint(2000, 90000) / 100)),
+            _draw_amount,
             _is_number,
             lambda v, _: number_text(v),
         ),

@@ -11,7 +11,18 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from callgrain.core.types import Json, Mutates, Tool
-from callgrain.tools._toolworld import Field, Kind, Param, Spec, Universe, schema_of, seeded, whole, world_key
+from callgrain.tools._toolworld import (
+    Field,
+    Kind,
+    Param,
+    Spec,
+    Universe,
+    schema_of,
+    seeded,
+    whole,
+    with_article,
+    world_key,
+)
 
 _POOLS: dict[str, tuple[Json, ...]] = {
     "city": (
@@ -208,11 +219,6 @@ _GLUE = (
 _SPOKEN = "ASK DECLINE ANSWER _ = -> ( ) , $a$ $b$ $c$ $d$ $e$ $f$ 1"
 
 
-def with_article(noun: str) -> str:
-    """`"inn"` -> `"an inn"`."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
 def _kind(name: str) -> Kind:
     values = _POOLS[name]
     inside = frozenset(values)
@@ -259,7 +265,6 @@ def _spec(verb: str, noun: str, seed: int, kinds: Mapping[str, Kind]) -> Spec:
     params = _parameters(verb, noun, seed)
     tool = Tool(
         name=name,
-        description=f"{verb} {with_article(noun)}",
         parameters=schema_of(params, kinds),
         returns=dict(kinds[kind].schema),
         mutates=mutates,
@@ -289,10 +294,12 @@ def build(seed: int) -> Universe:
 def vocabulary() -> tuple[str, ...]:
     """Every word that `toolworld:micro` can say, sorted, whatever the seed.
 
-    Tool names are two words, `verb` and `_noun`; everything else is parted by blanks.
+    Tool names are two words, `verb` and `_noun`, and a parameter is one with the sign behind it, `city=`;
+    everything else is parted by blanks.
     """
     words = set(_GLUE.split()) | set(_SPOKEN.split()) | {f"_{noun}" for noun in _NOUNS} | set(_VERBS) | set(_PARAMS)
     words |= {str(v) for values in _POOLS.values() for v in values} | set(_POOLS)
     words |= {w for said, *_ in _VERBS.values() for w in said} | {w for said in _NOUNS.values() for w in said}
+    words |= {f"{name}=" for name in _PARAMS}
     words |= {cue for _, cues in _PARAMS.values() for cue in cues}
     return tuple(sorted(words))

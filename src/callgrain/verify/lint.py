@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from callgrain.core.schema import complaint
+from callgrain.core.schema import complaint, depth
 from callgrain.core.types import Call, Fault, Json, Ref, Tool
 from callgrain.verify.faults import by_level, fault
+
+NESTING_LIMIT = 100
+"""Deepest nesting of arguments that are judged; the dialects read no value as deep as that."""
 
 
 def lint(calls: Sequence[Call], tools: Sequence[Tool]) -> tuple[Fault, ...]:
@@ -20,6 +23,9 @@ def lint(calls: Sequence[Call], tools: Sequence[Tool]) -> tuple[Fault, ...]:
     labels: set[str] = set()
     for index, call in enumerate(calls):
         where = f"calls.{index}"
+        if too_deep(call):
+            found.append(fault("unparsable", f"{where}.arguments", f"nesting of at most {NESTING_LIMIT}"))
+            continue
         tool = offered.get(call.name)
         if tool is None:
             found.append(fault("unknown_tool", f"{where}.name", sorted(offered), call.name))
@@ -29,6 +35,11 @@ def lint(calls: Sequence[Call], tools: Sequence[Tool]) -> tuple[Fault, ...]:
         if call.label:
             labels.add(call.label)
     return by_level(found)
+
+
+def too_deep(call: Call) -> bool:
+    """Whether the arguments are nested too deeply to be judged by recursion."""
+    return depth(call.arguments, NESTING_LIMIT + 1) > NESTING_LIMIT
 
 
 def lint_arguments(call: Call, tool: Tool, where: str) -> list[Fault]:

@@ -8,18 +8,25 @@ independent calls do not count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from callgrain.core.types import Accept, Answer, Call, Json, Ref, Tool
-from callgrain.verify.values import same, with_defaults
+from callgrain.verify.values import equal, same, with_defaults
 
 NAME_WEIGHT = 1000
 """Likeness of an equal name; it outweighs any number of equal arguments."""
 
+FULL = NAME_WEIGHT + 100
+"""Likeness of two calls that are the same in every part, all that feeds them included."""
+
 PAIR_LIMIT = 128
 """Most given calls that are paired; a flood beyond it is all `extra_call`."""
+
+
+Meets = Callable[[int, int], bool]
+"""`meets(a, b)`: may a reference lead to given call b where it should lead to expected call a?"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,15 @@ class Pairing:
     def of_given(self) -> dict[int, int]:
         """Expected index by given index."""
         return {given: expected for expected, given in self.pairs}
+
+    def meets(self, gold: Graph) -> Meets:
+        """References must lead to the partner of the call they should lead to, or to one that computes the same."""
+
+        def check(a: int, b: int) -> bool:
+            partner = self.of_given.get(b)
+            return partner == a or (partner is not None and gold.unfolded[partner] == gold.unfolded[a])
+
+        return check
 
 
 class Graph:
@@ -63,10 +79,11 @@ class Graph:
             return [self._unfold(v, at, done) for v in value]
         ref = Ref.read(value)
         target = self.target(ref, at) if ref else None
-        return value if ref is None or target is None else {"$": [path_of(ref), target, _size(done[target])]}
+        return value if ref is None or target is None else {"$": [path_of(ref), _digest(done[target])]}
 
 
-def _size(value: Json) -> str:
+def _digest(value: Json) -> str:
+    """A short stand-in, so that a deep graph does not unfold into an exponential one."""
     from callgrain.core.canonical import content_key
 
     return content_key(value)
@@ -83,7 +100,10 @@ def pair(expected: Answer, given: Sequence[Call], tools: Mapping[str, Tool]) -> 
     n, m = len(gold.calls), len(found.calls)
     if n == 0 or m == 0:
         return Pairing((), tuple(range(n)), tuple(range(len(given))))
-    likes = [[_likeness(expected, gold, found, i, j, tools) for j in range(m)] for i in range(n)]
+    likes = [[0] * m for _ in range(n)]
+    for i in range(n):  # in order, since the likeness of two calls hangs on that of the calls that feed them
+        for j in range(m):
+            likes[i][j] = _likeness(expected, (gold, found), (i, j), tools, likes)
     rows, columns = _assign(likes)
     pairs = tuple(sorted(zip(rows, columns, strict=True)))
     used = {j for _, j in pairs}
@@ -111,21 +131,50 @@ def _assign(likes: list[list[int]]) -> tuple[list[int], list[int]]:
     return [int(i) for i in rows], [int(j) for j in columns]
 
 
-def _likeness(expected: Answer, gold: Graph, found: Graph, i: int, j: int, tools: Mapping[str, Tool]) -> int:
-    """How much call j looks like expected call i: the name first, then the share of equal arguments."""
-    want, have = gold.calls[i], found.calls[j]
+def _likeness(
+    expected: Answer,
+    graphs: tuple[Graph, Graph],
+    at: tuple[int, int],
+    tools: Mapping[str, Tool],
+    likes: Sequence[Sequence[int]],
+) -> int:
+    """How much a given call looks like an expected one: the name first, then the share of equal arguments.
+
+    A reference counts by how much the calls that it should lead to and leads to are alike:
+    `likes` must hold those already.
+    """
+    gold, found = graphs
+    want, have = gold.calls[at[0]], found.calls[at[1]]
     tool = tools.get(want.name)
     properties = tool.properties if tool else {}
     left, right = with_defaults(want.arguments, properties), with_defaults(have.arguments, properties)
     names = left.keys() | right.keys()
-    equal = 0
-    for name in names:
-        if name in left and name in right:
-            accept = expected.accepts.get(f"{i}.{name}")
-            if alike(gold, found, (i, j), (left[name], right[name]), (properties.get(name), accept)):
-                equal += 1
-    share = 100 * equal // len(names) if names else 100
+    credit = 0
+    for name in left.keys() & right.keys():
+        accept = expected.accepts.get(f"{at[0]}.{name}")
+        ends = _ends(gold, found, at, (left[name], right[name]))
+        if ends is not None:
+            credit += 100 * likes[ends[0]][ends[1]] // FULL
+        elif alike(
+            gold,
+            found,
+            at,
+            (left[name], right[name]),
+            (properties.get(name), accept),
+            lambda a, b: likes[a][b] == FULL,
+        ):
+            credit += 100
+    share = credit // len(names) if names else 100
     return (NAME_WEIGHT if want.name == have.name else 0) + share
+
+
+def _ends(gold: Graph, found: Graph, at: tuple[int, int], values: tuple[Json, Json]) -> tuple[int, int] | None:
+    """The calls to which two references of the same path lead; None where the values are not such."""
+    want, have = Ref.read(values[0]), Ref.read(values[1])
+    if want is None or have is None or path_of(want) != path_of(have):
+        return None
+    a, b = gold.target(want, at[0]), found.target(have, at[1])
+    return None if a is None or b is None else (a, b)
 
 
 def alike(
@@ -134,36 +183,28 @@ def alike(
     at: tuple[int, int],
     values: tuple[Json, Json],
     leeway: tuple[Json, Accept | None],
-    partners: Mapping[int, int] | None = None,
+    meets: Meets,
 ) -> bool:
     """Whether two arguments are the same, references included.
 
     `at` holds the indices of the two calls, `leeway` the parameter's schema and what else is
-    accepted. With `partners` (expected index by given index) a reference must lead to the
-    partner of the call it should lead to, or to one that computes the same; without, to
-    a call of the same name.
+    accepted; `meets` judges where references lead.
     """
     want, have = values
     schema, accept = leeway
-    ref = Ref.read(want)
-    if ref is not None:
-        other = Ref.read(have)
-        if other is None or path_of(ref) != path_of(other):
-            return accept is not None and have in accept.values
-        a, b = gold.target(ref, at[0]), found.target(other, at[1])
-        if a is None or b is None:
-            return False
-        if partners is None:
-            return gold.calls[a].name == found.calls[b].name
-        return partners.get(b) == a or (b in partners and gold.unfolded[partners[b]] == gold.unfolded[a])
+    if Ref.read(want) is not None:
+        ends = _ends(gold, found, at, values)
+        if ends is not None and meets(*ends):
+            return True
+        return accept is not None and any(equal(value, have, {}) for value in accept.values)
     if isinstance(want, list) and isinstance(have, list) and (accept is None or accept.mode == "exact"):
         if len(want) == len(have) and all(
-            alike(gold, found, at, (w, h), (_items(schema), None), partners) for w, h in zip(want, have, strict=True)
+            alike(gold, found, at, (w, h), (_items(schema), None), meets) for w, h in zip(want, have, strict=True)
         ):
             return True
     elif isinstance(want, dict) and isinstance(have, dict) and want.keys() == have.keys():
         fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
-        if all(alike(gold, found, at, (want[k], have[k]), (fields.get(k), None), partners) for k in want):
+        if all(alike(gold, found, at, (want[k], have[k]), (fields.get(k), None), meets) for k in want):
             return True
     return same(want, have, schema if isinstance(schema, dict) else None, accept)
 

@@ -20,6 +20,7 @@ from callgrain.verify.facts import shown, spelled
 from callgrain.verify.faults import TABLE, fault
 from callgrain.verify.lint import has_reference
 from callgrain.verify.values import equal, same
+from callgrain.verify.verdict import judge_calls
 
 Calls = tuple[Call, ...]
 
@@ -166,9 +167,11 @@ def _missing_argument(sample: Sample, rng: Random) -> Calls | None:
     calls = sample.answer.calls
     for i, name, value, schema, accept in _places(sample, rng):
         lenient = accept is not None and accept.omissible
-        if not lenient and not ("default" in schema and equal(schema["default"], value, schema)):
+        if not lenient and not ("default" in schema and same(value, schema["default"], schema, accept)):
             kept = {k: v for k, v in calls[i].arguments.items() if k != name}
-            return (*calls[:i], calls[i].model_copy(update={"arguments": kept}), *calls[i + 1 :])
+            changed = (*calls[:i], calls[i].model_copy(update={"arguments": kept}), *calls[i + 1 :])
+            if not _right_otherwise(sample, changed):
+                return changed
     return None
 
 
@@ -192,8 +195,16 @@ def _put(sample: Sample, rng: Random, values: Callable[[Place], list[Json]], wan
             continue
         for value in values(place):
             if complaint(schema, value) == want and not same(gold, value, schema, accept):
-                return _with(sample.answer.calls, i, name, value)
+                changed = _with(sample.answer.calls, i, name, value)
+                if not _right_otherwise(sample, changed):
+                    return changed
     return None
+
+
+def _right_otherwise(sample: Sample, calls: Calls) -> bool:
+    """Whether the spoiled calls happen to be one of the other right answers."""
+    ways, tools = sample.answer.instead, sample.prompt.tools
+    return any(judge_calls(way, tools, Reply(message=Message(calls=calls))).ok for way in ways)
 
 
 def _wrong_type(sample: Sample, rng: Random) -> Calls | None:
@@ -245,7 +256,7 @@ def _neighbours(
     if isinstance(gold, int | float):
         return [*alike, *numbers, gold + 1, gold - 1, gold / 2 if isinstance(gold, float) else gold * 2]
     if isinstance(gold, str):
-        return [*alike, *words, gold[::-1], gold + "x"]
+        return [*alike, *words, _bumped(gold), gold[::-1], gold + "x"]
     if isinstance(gold, list):
         return [*alike, gold[:-1], gold + gold, [*gold[1:], *gold[:1]]]
     if isinstance(gold, dict):
@@ -259,6 +270,12 @@ def _neighbours(
     return alike
 
 
+def _bumped(gold: str) -> str:
+    """The text with its last digit changed: a neighbour of the same pattern, of an identifier or a date."""
+    at = max((i for i, letter in enumerate(gold) if letter in "0123456789"), default=-1)
+    return gold if at < 0 else f"{gold[:at]}{9 - int(gold[at]) if gold[at] != '5' else 6}{gold[at + 1 :]}"
+
+
 def _ungrounded_value(sample: Sample, rng: Random) -> Calls | None:
     calls = sample.answer.calls
     tools = {t.name: t for t in sample.prompt.tools}
@@ -269,8 +286,9 @@ def _ungrounded_value(sample: Sample, rng: Random) -> Calls | None:
                 continue
             for value in [*_enum(schema), "zzyzx", 424242, 4242.5, True, ["zzyzx"], {"zzyzx": 1}]:
                 fresh = "default" not in schema or not equal(schema["default"], value, schema)
-                if fresh and complaint(schema, value) is None:
-                    return _with(calls, i, name, value)
+                changed = _with(calls, i, name, value)
+                if fresh and complaint(schema, value) is None and not _right_otherwise(sample, changed):
+                    return changed
     return None
 
 

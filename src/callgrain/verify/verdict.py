@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from callgrain.core.types import Accept, Answer, Call, Decision, Fault, Message, Ref, Reply, Tool, Verdict
 from callgrain.verify.faults import by_level, fault, wrong_decision
-from callgrain.verify.lint import broken_references, misfit
+from callgrain.verify.lint import NESTING_LIMIT, broken_references, misfit, too_deep
 from callgrain.verify.match import Graph, Pairing, alike, pair
-from callgrain.verify.values import with_defaults
+from callgrain.verify.values import equal, with_defaults
 
 
 def verdict(faults: Sequence[Fault], score: float, **measures: float) -> Verdict:
@@ -73,6 +73,10 @@ def judge_calls(answer: Answer, tools: Sequence[Tool], reply: Reply, *, names_on
         return verdict([wrong], 0.0)
     if answer.decision != "call":
         return verdict([], 1.0)
+    deep = [i for i, call in enumerate(reply.message.calls) if too_deep(call)]
+    if deep:
+        wanted = f"nesting of at most {NESTING_LIMIT}"
+        return verdict([fault("unparsable", f"calls.{i}.arguments", wanted) for i in deep], 0.0)
     judged = [_Judge(way, tools, reply.message.calls, names_only).verdict() for way in (answer, *answer.instead)]
     return max(judged, key=lambda v: (v.ok, v.score))
 
@@ -97,10 +101,11 @@ class _Judge:
     def verdict(self) -> Verdict:
         """Pair, then look at names, arguments and order."""
         pairing = pair(self.answer, self.given, self.offered)
+        self.meets = pairing.meets(self.gold)
         faults = list(self._unpaired(pairing))
         matched = 0
         for i, j in pairing.pairs:
-            found = list(self._pair(i, j, pairing))
+            found = list(self._pair(i, j))
             matched += not found
             faults += found
         faults += self._order(pairing)
@@ -122,7 +127,7 @@ class _Judge:
             kind = "extra_call" if call.name in self.offered else "unknown_tool"
             yield fault(kind, f"calls.{j}", None, call.model_dump(exclude_none=True))
 
-    def _pair(self, i: int, j: int, pairing: Pairing) -> Iterator[Fault]:
+    def _pair(self, i: int, j: int) -> Iterator[Fault]:
         want, have = self.answer.calls[i], self.given[j]
         self.leaves += 1
         if want.name != have.name:
@@ -132,9 +137,9 @@ class _Judge:
             return
         self.right += 1
         if not self.names_only:
-            yield from self._arguments(i, j, pairing)
+            yield from self._arguments(i, j)
 
-    def _arguments(self, i: int, j: int, pairing: Pairing) -> Iterator[Fault]:
+    def _arguments(self, i: int, j: int) -> Iterator[Fault]:
         want, have = self.answer.calls[i], self.given[j]
         tool = self.offered.get(want.name)
         properties = tool.properties if tool else {}
@@ -142,16 +147,16 @@ class _Judge:
         for name in [*expected, *(n for n in given if n not in expected)]:
             accept = self.answer.accepts.get(f"{i}.{name}")
             place = f"calls.{j}.arguments.{name}"
-            if name not in given:
-                if accept is None or not accept.omissible:
-                    self.leaves += 1
-                    yield fault("missing_argument", place, expected[name])
+            if name not in have.arguments and accept is not None and accept.omissible:
                 continue
             self.leaves += 1
-            if name not in expected:
+            found = None
+            if name in expected and name in given:
+                found = self._value((i, j), name, (expected[name], given[name]), accept)
+            if name not in have.arguments:  # nothing was given: whatever the default is, it is no given value
+                found = fault("missing_argument", place, expected[name]) if found or name not in given else None
+            elif name not in want.arguments and (found or name not in expected):
                 found = self._uncalled_for(name, given[name], accept, tool, place)
-            else:
-                found = self._value((i, j), name, (expected[name], given[name]), accept, pairing)
             self.right += found is None
             if found is not None:
                 yield found
@@ -160,7 +165,7 @@ class _Judge:
         self, name: str, value: object, accept: Accept | None, tool: Tool | None, place: str
     ) -> Fault | None:
         """An argument that the answer does not have."""
-        if accept is not None and value in accept.values:
+        if accept is not None and any(equal(other, value, {}) for other in accept.values):
             return None
         if tool is not None and name not in tool.properties:
             return fault("unknown_argument", place, sorted(tool.properties), value)
@@ -172,12 +177,11 @@ class _Judge:
         name: str,
         values: tuple[object, object],
         accept: Accept | None,
-        pairing: Pairing,
     ) -> Fault | None:
         """An argument that is there on both sides."""
         tool = self.offered.get(self.answer.calls[at[0]].name)
         schema = tool.properties.get(name) if tool else None
-        if alike(self.gold, self.found, at, values, (schema, accept), pairing.of_given):
+        if alike(self.gold, self.found, at, values, (schema, accept), self.meets):
             return None
         expected, given = values
         place = f"calls.{at[1]}.arguments.{name}"

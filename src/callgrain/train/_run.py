@@ -1,0 +1,44 @@
+"""One training run: its folder, its method, its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from callgrain.core import plugins
+from callgrain.core.canonical import content_key
+from callgrain.core.errors import BadInput, UnknownName
+from callgrain.core.progress import Tell, silent
+from callgrain.core.protocols import Method
+from callgrain.core.store import Run
+from callgrain.train._recipe import TrainRecipe
+
+_SPEED_ONLY = {"threads", "save_steps"}
+
+
+def train(recipe: TrainRecipe, root: Path, *, tell: Tell = silent) -> Run:
+    """Run (or resume) a training; `model/` in its folder is the result. Raises CallgrainError."""
+    if recipe.adapter != "none":
+        raise UnknownName("adapter", recipe.adapter, ["none"])
+    if not recipe.rows:
+        raise BadInput(
+            "there are no rows to train on", "give --rows the folder of a build, or a recipe with a [build] table"
+        )
+    rows = Run.find(Path(recipe.rows))
+    method: Method = plugins.load("train", recipe.method)()
+    inputs = {"rows": rows.folder.name, "model": weights_key(recipe.model), "seed": recipe.seed}
+    settings = recipe.model_dump()
+    run = Run.open(root, "train", recipe.method, {k: v for k, v in settings.items() if k not in _SPEED_ONLY}, inputs)
+    if not run.is_done:
+        model = method.train(recipe, run, tell)
+        done = run.read("training")
+        run.finish({"model": str(model), **{k: v for k, v in done.items() if k != "loss"}})
+    return run
+
+
+def weights_key(model: str) -> str:
+    """What tells two states of one model folder apart: size and time of its files; a hub id stands for itself."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
+    return content_key([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
