@@ -1,5 +1,6 @@
 """The two keystones, held over every plug-in that is found: spoil against verify, and the protocols."""
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -82,10 +83,8 @@ def drawn(request: pytest.FixtureRequest) -> dict[str, list[Sample]]:
     """Samples of every sub-task by source; the public ones where they are."""
     specs = dict(BUILT_IN)
     data: Path | None = None
-    try:
+    with contextlib.suppress(pytest.skip.Exception):
         data = request.getfixturevalue("shared_data")
-    except pytest.skip.Exception:
-        pass
     if data is not None:
         specs |= {f"{name}:{data / folder}": n for name, (folder, n) in PUBLIC.items()}
     return {spec.split("/")[0]: list(_samples(_traces(spec, n))) for spec, n in specs.items()}

@@ -20,7 +20,11 @@ from callgrain.verify.faults import TABLE
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "callgrain"
 DOCUMENTS = [p for p in ROOT.glob("*.md") if p.name != "CHANGELOG.md"]
-EXAMPLES = dict(re.findall(r"```python\n# (\w+/\w+)\.py\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))
+EXAMPLES = dict(
+    re.findall(
+        r"```python\n# (\w+/\w+)\.py\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+)
 
 
 @pytest.fixture(scope="module")

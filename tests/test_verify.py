@@ -458,7 +458,10 @@ HOSTILE: dict[str, tuple[object, object]] = {
     "many ways": ({"anyOf": [{"anyOf": [{"const": i} for i in range(60)]} for _ in range(60)]}, -1),
     "unique items": ({"type": "array", "uniqueItems": True}, list(range(3000))),
     "zip bomb of references": (
-        {"$defs": {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(14)} | {"d14": {}}, "$ref": "#/$defs/d0"},
+        {
+            "$defs": {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(14)} | {"d14": {}},
+            "$ref": "#/$defs/d0",
+        },
         1,
     ),
 }  # fmt: skip

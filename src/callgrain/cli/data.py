@@ -6,7 +6,7 @@ import typer
 
 from callgrain.cli._terminal import Terminal
 from callgrain.cli._verbs import recipe_verb
-from callgrain.corpus.build import BuildRecipe, build
+from callgrain.corpus.build import BuildRecipe, build, weights
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,7 +22,9 @@ def _build(recipe: BuildRecipe, terminal: Terminal) -> None:
     for name, count in summary["by_subtask"].items():
         terminal.line(f"  {name:10} {count:>9,} rows")
     if summary["short"]:
-        terminal.line(f"  the source ended {summary['short']:,} rows short of {recipe.n:,}")
+        none = [name for name in weights(recipe.subtask) if name not in summary["by_subtask"]]
+        lacking = f"; it has nothing for {', '.join(none)}" if none else ""
+        terminal.line(f"  the source ended {summary['short']:,} rows short of {recipe.n:,}{lacking}")
     if summary["set_aside"]:
         terminal.line(f"  {summary['set_aside']:,} lines of the source could not be read and were set aside")
     terminal.done(run.folder, **summary)

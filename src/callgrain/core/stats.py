@@ -76,18 +76,19 @@ def mean(
 ) -> tuple[float | None, float | None, float | None]:
     """(value, low, high) of a mean by percentile bootstrap; seeded, so a report repeats itself.
 
-    With fewer than two values the interval is None: one value says nothing of its spread.
+    Zeros and ones are a share and get its interval. Where all values are the same the interval is
+    None: resampling them would show a certainty that is not there.
     """
     if not values:
         return None, None, None
     middle = sum(values) / len(values)
-    if len(values) < 2:
+    if all(v in (0, 1) for v in values):
+        return share(round(sum(values)), len(values))
+    if len(values) < 2 or min(values) == max(values):
         return middle, None, None
     import numpy as np
 
     data = np.asarray(values, dtype=float)
-    if float(data.min()) == float(data.max()):
-        return middle, middle, middle
     rng = np.random.default_rng(seed)
     means = np.empty(draws)
     step = max(1, 2_000_000 // len(data))  # bounds memory at about 16 MB whatever n is

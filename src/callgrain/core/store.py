@@ -31,17 +31,20 @@ def home() -> Path:
 
 def write_atomic(path: Path, pieces: Iterable[bytes]) -> None:
     """Put `pieces` at `path` whole or not at all: temporary file, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:  # whatever ended it, an interrupt too: nothing half-written stays
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise BadInput(f"cannot write {path}: {error.strerror}", "check free space and permissions") from error
     _sync_folder(path.parent)
 

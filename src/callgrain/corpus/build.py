@@ -1,7 +1,9 @@
 """Granular training rows from a source: exact shares, streamed, resumable.
 
-One row a trace at most, for whichever sub-task is furthest behind its share. Memory does not
-grow with the number of rows, and what is written is never written again.
+Which sub-task a trace is cut for never depends on what the trace holds, so that the rows of a
+sub-task are mixed as the source is (filling the emptiest share first taught `full` to decline:
+it got the traces that no other sub-task could use). Memory does not grow with the number of
+rows, and what is written is never written again.
 """
 
 from __future__ import annotations
@@ -93,17 +95,18 @@ def build(recipe: BuildRecipe, root: Path, *, tell: Tell = silent) -> Run:
     if run.is_done:
         return run
     with run.journal("rows", keyed=False) as journal:
-        made, at = _resume(run)
+        made, last, had = _resume(run)
         pending: list[dict[str, Any]] = []
-        for index, trace in _from(source, split, at):
-            if all(made.get(s, 0) >= q for s, q in due.items()):
+        endless = callable(getattr(source, "trace", None))
+        for index, trace in _from(source, split, last + 1 if endless else max(0, last)):
+            owed = {s: q - made.get(s, 0) for s, q in due.items() if q > made.get(s, 0)}
+            if not owed:
                 break
-            sample = _cut(trace, due, made, recipe.seed)
-            if sample is None:
-                continue
-            made[sample.subtask] = made.get(sample.subtask, 0) + 1
-            pending.append(_row(sample, index))
-            if len(pending) == BATCH:
+            chosen = _drawn(owed, recipe.seed, index) if endless else [s for s in owed if index != last or s not in had]
+            for sample in _cut(trace, chosen, recipe.seed):
+                made[sample.subtask] = made.get(sample.subtask, 0) + 1
+                pending.append(_row(sample, index))
+            if len(pending) >= BATCH:
                 journal.append(pending)
                 pending = []
                 tell("building rows", journal.count, recipe.n)
@@ -138,14 +141,16 @@ def as_sample(row: dict[str, Any]) -> Sample:
     )
 
 
-def _resume(run: Run) -> tuple[dict[str, int], int]:
-    """(rows made by sub-task, number of the next trace) from what is written already."""
+def _resume(run: Run) -> tuple[dict[str, int], int, set[str]]:
+    """From what is written: rows by sub-task, the last trace's number (-1: none), its sub-tasks."""
     made: dict[str, int] = {}
-    at = 0
+    last, had = -1, set[str]()
     for row in run.rows("rows"):
         made[row["subtask"]] = made.get(row["subtask"], 0) + 1
-        at = row["at"] + 1
-    return made, at
+        if row["at"] != last:
+            last, had = row["at"], set()
+        had.add(row["subtask"])
+    return made, last, had
 
 
 def _from(source: Source, split: str, start: int) -> Iterator[tuple[int, Trace]]:
@@ -159,18 +164,15 @@ def _from(source: Source, split: str, start: int) -> Iterator[tuple[int, Trace]]
     yield from islice(enumerate(source.traces(split)), start, None)
 
 
-def _cut(trace: Trace, due: dict[str, int], made: dict[str, int], seed: int) -> Sample | None:
-    """A sample for the sub-task that is furthest behind and that the trace has something for."""
-    open_ones = [s for s in due if made.get(s, 0) < due[s]]
-    open_ones.sort(key=lambda s: (made.get(s, 0) / due[s], s))
-    key = trace.key if open_ones else ""
-    for subtask in open_ones:
-        task: SubTask = _task(subtask)
-        found = next(iter(task.samples(trace, Random(text_key(str(seed), subtask, key)))), None)
-        if found is not None:
-            return found
-    return None
+def _drawn(owed: dict[str, int], seed: int, index: int) -> list[str]:
+    """The one sub-task that trace `index` of an endless source is for: no request is used twice."""
+    rng = Random(text_key("build", str(seed), str(index)))
+    return rng.choices(list(owed), weights=list(owed.values()))
 
 
-def _task(name: str) -> SubTask:
-    return plugins.load("subtasks", name)()
+def _cut(trace: Trace, subtasks: list[str], seed: int) -> Iterator[Sample]:
+    """The trace's sample for each of the sub-tasks that it has something for."""
+    key = trace.key
+    for name in subtasks:
+        task: SubTask = plugins.load("subtasks", name)()
+        yield from islice(task.samples(trace, Random(text_key(str(seed), name, key))), 1)

@@ -1,4 +1,4 @@
-"""The model's own chat template, rendered by its tokenizer with `tools=`.
+"""The model's own chat template, rendered with its `tools=`.
 
 Models are trained on one spelling of tools and calls, and it stands in their template; any
 other spelling measures how well they adapt instead of how well they call. Where a template

@@ -22,7 +22,8 @@ HOW = (
     "Put text with blanks in double quotes. To pass one call's result to another, label it, @a:function ..., "
     "and use $a$ or $a.field$ as the value."
 )
-_BARE = re.compile(r"[A-Za-z_$][A-Za-z0-9_.$\-]{0,199}")
+_BARE = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.$\-]{0,199}")
+_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,199}")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LITERALS = ("true", "false", "null")
@@ -147,7 +148,7 @@ class _Reader:
     def _value(self) -> Json:
         self._skip()
         found = _BARE.match(self.text, self.at)
-        if found is not None and found[0] not in _LITERALS:
+        if found is not None and _is_word(found[0]):
             self.at = found.end()
             return found[0]
         try:
@@ -219,8 +220,13 @@ def _word(name: str) -> str:
 
 
 def _spell(value: Json) -> str:
-    bare = isinstance(value, str) and _BARE.fullmatch(value) and value not in _LITERALS
+    bare = isinstance(value, str) and _BARE.fullmatch(value) and _is_word(value)
     return str(value) if bare else _dumps(value)
+
+
+def _is_word(text: str) -> bool:
+    """Whether a bare text is a string and not one of JSON's own literals."""
+    return text not in _LITERALS and _NUMBER.fullmatch(text) is None
 
 
 def _dumps(value: Json) -> str:

@@ -17,7 +17,21 @@ from callgrain.core.store import write_json
 from callgrain.models._load import CARD, hush
 
 MARKS = ("<|pad|>", "<|end|>", "<|unk|>", "<|system|>", "<|tools|>", "<|user|>", "<|assistant|>", "<|tool|>")
-PUNCTUATION = ("@", ";", "->", "|", ">", "#", "?=", "=", "integer", "number", "boolean", *(f"{c}:" for c in "abcdef"))
+PUNCTUATION = (
+    "@",
+    ";",
+    "->",
+    "|",
+    ">",
+    "#",
+    "?=",
+    "=",
+    "integer",
+    "number",
+    "boolean",
+    "STOP",
+    *(f"{c}:" for c in "abcdef"),
+)
 
 
 def new_tiny(folder: Path, words: Sequence[str], *, seed: int = 0) -> Path:
@@ -73,7 +87,7 @@ def word_tokenizer(words: Sequence[str]) -> Any:
 
     split = normalizers.Sequence(
         [
-            normalizers.Replace(Regex(r"([A-Za-z0-9])_"), r"\1 ##_"),
+            normalizers.Replace(Regex(r"(?<=[A-Za-z0-9])_"), " ##_"),
             normalizers.Replace("|", " | "),
             normalizers.Replace("?=", "= ?= "),
             normalizers.Replace("=", "= "),

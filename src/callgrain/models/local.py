@@ -1,4 +1,4 @@
-"""Any transformers causal language model, from a folder or the Hugging Face hub.
+"""Any transformers causal language model, from a folder or the hub.
 
 Weights are read from safetensors alone and no code of the model's folder is run: a model is
 data from elsewhere. Prompts are decoded in batches, and each reply is what the model would

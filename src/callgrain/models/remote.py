@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible endpoint, by its native tool calls or in plain text.
+"""Any OpenAI-compatible endpoint, by native tool calls or in text.
 
 Endpoints fail in every way that a network allows. One item's failure is recorded in its Reply
 and the rest goes on; an endpoint that fails altogether (refused, wrong key, wrong address)

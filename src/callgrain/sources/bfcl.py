@@ -1,4 +1,4 @@
-"""Berkeley Function Calling Leaderboard, v4, single-turn Python categories.
+"""Berkeley Function Calling Leaderboard v4, single-turn Python.
 
 An evaluation set: measure on it, never train on it. `rest` is the folder in BFCL's own layout:
 `BFCL_v4_<category>.json` (JSON Lines) beside `possible_answer/`; whatever of the categories is

@@ -1,4 +1,4 @@
-"""Schema-Guided Dialogue: real service dialogues as calls, questions and chains of calls.
+"""Schema-Guided Dialogue: service dialogues as calls and questions.
 
 Three kinds of Trace (trait `kind`): `call`, the turn at which the system calls a service, with the
 conversation before it; `ask`, the turn at which it must ask for a required value instead; `chain`, a

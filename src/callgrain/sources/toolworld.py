@@ -1,4 +1,4 @@
-"""Unlimited, seeded, executable traces over the built-in universe of tools.
+"""Unlimited, seeded, executable traces over the built-in tools.
 
 A call graph is sampled first, executed, and only then put into words. Trace i of a split hangs on
 (level, seed, split, i) and nothing else, so a reader can stop and go on anywhere. Splits hold out

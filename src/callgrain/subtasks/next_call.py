@@ -51,7 +51,7 @@ class NextCall:
         answers = [way for way in ways if way is not None]
         if len(made) < n and not answers:
             return
-        first = answers[0] if answers else Answer(decision="answer", text=STOP if _wordy(trace) else "stop")
+        first = answers[0] if answers else Answer(decision="answer", text=STOP)
         answer = first.model_copy(update={"instead": tuple(answers[1:])})
         prompt = ((*trace.messages, *history), trace.tools, wording(rng, WORDINGS))
         yield cut("next_call", trace, prompt, answer, k=len(made), stop=not answers)
@@ -84,10 +84,6 @@ class NextCall:
 def _free(before: list[set[int]], made: list[int]) -> list[int]:
     """Calls that may be made now."""
     return [i for i, needs in enumerate(before) if i not in made and needs <= set(made)]
-
-
-def _wordy(trace: Trace) -> bool:
-    return trace.traits.get("level") != "micro"
 
 
 plugin = NextCall

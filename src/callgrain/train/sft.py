@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on transformers.Trainer: loss on targets only, resumable.
+"""Supervised fine-tuning on transformers.Trainer, on targets only.
 
 The loop, the optimiser and the checkpoints are the Trainer's, so a launcher of accelerate
 gives several GPUs without a word here. Ours are the batches, the mask, and logits that are

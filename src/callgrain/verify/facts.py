@@ -22,6 +22,8 @@ TEXT_LIMIT = 20_000
 """Characters of a reply that are read; a longer one is judged by its beginning."""
 
 _TOKEN = re.compile(r"\d+(?:[.,:/\-]\d+)*|[^\W\d_]+(?:['’_\-][^\W\d_]+|\d+)*")
+_CAPITALS = frozenset(["I", "I'm", "I've", "I'll", "I'd", "I’m", "I’ve", "I’ll", "I’d", "AM", "PM", "OK"])
+"""Words written with a capital that name nobody."""
 _NUMBER_WORDS = {
     word: str(value)
     for value, word in enumerate(
@@ -130,11 +132,9 @@ def _claims(said: str) -> list[str]:
     cut = nfc(said[:TEXT_LIMIT])
     for found in _TOKEN.finditer(cut):
         word = found[0]
-        if any(ch.isdigit() for ch in word):
+        named = word[0].isupper() and word not in _CAPITALS and not _opens_sentence(cut, found.start())
+        if named or any(ch.isdigit() for ch in word):
             out.append(_plain(word))
-        elif word[0].isupper() and not _opens_sentence(cut, found.start()) and word not in ("I", "AM", "PM", "OK"):
-            if not word.startswith(("I'", "I’")):
-                out.append(_plain(word))
     return out
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from callgrain.core.types import Accept, Answer, Call, Decision, Fault, Message, Ref, Reply, Tool, Verdict
 from callgrain.verify.faults import by_level, fault, wrong_decision
@@ -196,7 +197,7 @@ class _Judge:
         """Calls that stand in another order than the one that counts."""
         at = dict(pairing.pairs)
         kept = sorted(at)
-        edges = list(zip(kept, kept[1:], strict=False)) if self.answer.ordered else list(self.answer.before)
+        edges = list(pairwise(kept)) if self.answer.ordered else list(self.answer.before)
         for i, j in edges:
             if i in at and j in at:
                 self.leaves += 1
