@@ -97,7 +97,7 @@ def main() -> None:
         return _measured(*given.measure)
     shared = os.environ.get("CALLGRAIN_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
     sgd = given.sgd or Path(shared) / "sgd"
-    n = 2_000 if given.quick else 20_000
+    n = 1_000 if given.quick else 20_000
     micro = throughput("toolworld:micro", n)
     more = {"toolworld:full": throughput("toolworld:full", n)}
     if sgd.is_dir():

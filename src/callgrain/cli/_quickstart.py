@@ -39,8 +39,8 @@ class QuickstartRecipe(Recipe):
         default="names=2,slots=2,next_call=2,chain=2,response=2",
         description="what the base is taught: its gaps are made on purpose",
     )
-    base_rows: int = Field(default=44_000, ge=100, description="rows that the base learns from")
-    rows: int = Field(default=24_000, ge=100, description="rows that the prescription fills")
+    base_rows: int = Field(default=36_000, ge=100, description="rows that the base learns from")
+    rows: int = Field(default=18_000, ge=100, description="rows that the prescription fills")
     n: int = Field(default=200, ge=10, description="samples a sub-task in each diagnosis")
     seed: int = Field(default=0, description="seed of everything")
 

@@ -16,6 +16,7 @@ import orjson
 
 from callgrain.core.schema import complaint
 from callgrain.core.types import Accept, Call, Json, Message, Ref, Reply, Sample, Tool
+from callgrain.verify.candidates import Around, invented, of_other_types, outside
 from callgrain.verify.facts import shown, spelled
 from callgrain.verify.faults import TABLE, fault
 from callgrain.verify.lint import has_reference
@@ -208,25 +209,11 @@ def _right_otherwise(sample: Sample, calls: Calls) -> bool:
 
 
 def _wrong_type(sample: Sample, rng: Random) -> Calls | None:
-    def other(place: Place) -> list[Json]:
-        return [str(place[2]) if not isinstance(place[2], str) else 7, True, ["x"], {"x": 1}, None]
-
-    return _put(sample, rng, other, "wrong_type")
+    return _put(sample, rng, lambda place: of_other_types(place[2]), "wrong_type")
 
 
 def _not_allowed(sample: Sample, rng: Random) -> Calls | None:
-    def outside(place: Place) -> list[Json]:
-        schema, out = place[3], list[Json]()
-        for bound, step in (("minimum", -1), ("exclusiveMinimum", 0), ("maximum", 1), ("exclusiveMaximum", 0)):
-            if isinstance(schema.get(bound), int | float):
-                out.append(schema[bound] + step)
-        if isinstance(place[2], str):
-            out += [place[2] + "_x", "?", "", "x" * (int(schema.get("maxLength", 0)) + 1)]
-        if isinstance(place[2], list):
-            out += [[], place[2] * 50]
-        return [*out, -1, 10**9]
-
-    return _put(sample, rng, outside, "not_allowed")
+    return _put(sample, rng, lambda place: outside(place[2], place[3]), "not_allowed")
 
 
 def _wrong_value(sample: Sample, rng: Random) -> Calls | None:
@@ -237,43 +224,8 @@ def _wrong_value(sample: Sample, rng: Random) -> Calls | None:
     rng.shuffle(numbers)
     others = [v for c in sample.answer.calls for v in c.arguments.values() if not has_reference(v)]
 
-    def candidates(place: Place) -> list[Json]:
-        return _neighbours(place[2], place[3], others, words[:40], numbers[:40])
-
-    return _put(sample, rng, candidates, None)
-
-
-def _neighbours(
-    gold: Json, schema: dict[str, Any], others: list[Json], words: list[str], numbers: list[Any]
-) -> list[Json]:
-    """Legal values near the gold one: of its enum, of its siblings, of the conversation."""
-    enum = schema.get("enum")
-    if isinstance(enum, list):
-        return enum
-    if isinstance(gold, bool):
-        return [not gold]
-    alike = [v for v in others if type(v) is type(gold)]
-    if isinstance(gold, int | float):
-        return [*alike, *numbers, gold + 1, gold - 1, gold / 2 if isinstance(gold, float) else gold * 2]
-    if isinstance(gold, str):
-        return [*alike, *words, _bumped(gold), gold[::-1], gold + "x"]
-    if isinstance(gold, list):
-        return [*alike, gold[:-1], gold + gold, [*gold[1:], *gold[:1]]]
-    if isinstance(gold, dict):
-        items = schema.get("properties", {})
-        swapped = [
-            {**gold, k: n}
-            for k, v in gold.items()
-            for n in _neighbours(v, items.get(k, {}) if isinstance(items, dict) else {}, [], words, numbers)[:4]
-        ]
-        return [*alike, *swapped]
-    return alike
-
-
-def _bumped(gold: str) -> str:
-    """The text with its last digit changed: a neighbour of the same pattern, of an identifier or a date."""
-    at = max((i for i, letter in enumerate(gold) if letter in "0123456789"), default=-1)
-    return gold if at < 0 else f"{gold[:at]}{9 - int(gold[at]) if gold[at] != '5' else 6}{gold[at + 1 :]}"
+    around = Around(tuple(others), tuple(words[:40]), tuple(numbers[:40]))
+    return _put(sample, rng, lambda place: around.near(place[2], place[3]), None)
 
 
 def _ungrounded_value(sample: Sample, rng: Random) -> Calls | None:
@@ -284,17 +236,12 @@ def _ungrounded_value(sample: Sample, rng: Random) -> Calls | None:
         for name, schema in (tool.properties if tool else {}).items():
             if name in calls[i].arguments or f"{i}.{name}" in sample.answer.accepts or not isinstance(schema, dict):
                 continue
-            for value in [*_enum(schema), "zzyzx", 424242, 4242.5, True, ["zzyzx"], {"zzyzx": 1}]:
+            for value in invented(schema):
                 fresh = "default" not in schema or not equal(schema["default"], value, schema)
                 changed = _with(calls, i, name, value)
                 if fresh and complaint(schema, value) is None and not _right_otherwise(sample, changed):
                     return changed
     return None
-
-
-def _enum(schema: dict[str, Any]) -> list[Json]:
-    found = schema.get("enum")
-    return found if isinstance(found, list) else []
 
 
 # structure -----------------------------------------------------------------------------------
