@@ -120,6 +120,8 @@ def test_json_is_all_that_stdout_carries_and_quiet_leaves_stderr_empty(tmp_path:
         assert (tmp_path / summary["run"] / "done.json").exists(), arguments
     compared = callgrain(tmp_path, "compare", run, run, "--json")
     assert any(json.loads(line)["name"] == "ok_difference" for line in compared.stdout.splitlines())
+    told = callgrain(tmp_path, "compare", run, run, "--quiet").stdout
+    assert told.rstrip("\n").split("\n")[-1] == str(run)
 
 
 def test_a_scripted_diagnosis_never_imports_torch(tmp_path: Path) -> None:
@@ -208,10 +210,12 @@ MENDABLE: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "unknown probe": (_nothing, (*SCRIPTED, "--probe", "weaknes"), r"probe 'weaknes'\n.*mean 'weakness'"),
     "unknown back end": (_nothing, ("diagnose", "--model", "scriptd:", *SMALL), r"'scriptd'\n.*mean 'scripted'"),
     "unknown fault": (_nothing, ("diagnose", "--model", "scripted:wrong_valu=1", *SMALL), r"mean 'wrong_value'"),
-    "no model": (_nothing, ("diagnose",), r"model: [^\n]*\n.*scripted:"),
+    "no model": (_nothing, ("diagnose",), r"model: a value is needed\n.*scripted:"),
     "value out of range": (_nothing, (*SCRIPTED, "--n", "0"), r"n: [^\n]*greater than or equal to 1"),
     "unknown key": (_toml('modell = "x"\n'), ("diagnose", "--recipe", "mine.toml"), r"'modell'\n.*mean 'model'"),
     "bad TOML": (_toml("model = \n"), ("diagnose", "--recipe", "mine.toml"), r"mine\.toml: [^\n]*line 1"),
+    "unknown recipe": (_nothing, ("train", "granuler"), r"recipe 'granuler'\n.*mean 'granular'"),
+    "recipe without model": (_nothing, ("train", "granular"), r"model: a value is needed\n.*hub id"),
     "missing recipe": (_nothing, ("train", "mine.toml"), r"no recipe 'mine\.toml'"),
     "unknown format": (_nothing, ("build", "toolworld:micro", "--format", "tlr"), r"format 'tlr'\n.*mean 'trl'"),
     "benchmark": (_benchmark, ("build", "bfcl:data", "--split", "test"), r"is a benchmark"),
@@ -352,8 +356,8 @@ def test_single_failures_are_recorded_and_counted(tmp_path: Path, serve: Callabl
     assert "callgrain: 1 of 4 requests got no reply" in done.stderr
     run = tmp_path / done.stdout.rstrip("\n").split("\n")[-1]
     replies = [row["reply"] for _, row in read_rows(run / "replies.jsonl", Quarantine(strict=True))]
-    assert ["HTML" in (r.get("failure") or "") for r in replies] == [False, True, False, False]
-    assert [(r.get("fault") or {}).get("kind") for r in replies] == [None, None, "truncated", None]
+    assert ["HTML" in (r.get("failure") or "") for r in replies] == [False, False, False, True], "failures come last"
+    assert [(r.get("fault") or {}).get("kind") for r in replies] == [None, "truncated", None, None]
     assert json.loads((run / "done.json").read_text())["failures"] == 1
     verdicts = [row["verdict"]["state"] for _, row in read_rows(run / "verdicts.jsonl", Quarantine(strict=True))]
     assert sorted(verdicts) == ["graded", "graded", "graded", "not_applicable"]

@@ -26,8 +26,8 @@ METHODS = {
     "probes": ("samples", "read"),
 }
 OPENED = {"sources": {"toolworld": ("micro", Source)}, "models": {"scripted": ("wrong_value=0.1", Model)}}
-PUBLIC = {"bfcl": ("bfcl_v4", 350), "sgd": ("sgd", 160), "gsm8k": ("gsm8k", 80)}
-BUILT_IN = {"toolworld:full": 180, "toolworld:micro": 120}
+PUBLIC = {"bfcl": ("bfcl_v4", 120), "sgd": ("sgd", 90), "gsm8k": ("gsm8k", 45)}
+BUILT_IN = {"toolworld:full": 140, "toolworld:micro": 100}
 TASKS: dict[str, SubTask] = {name: plugins.load("subtasks", name)() for name in plugins.names("subtasks")}
 
 

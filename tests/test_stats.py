@@ -92,10 +92,16 @@ def test_the_bootstrap_of_a_mean_covers_and_repeats_itself() -> None:
         _, low, high = stats.mean(values, draws=500)
         hits += low <= 2 / 3 <= high
     assert 0.91 <= hits / 300 <= 0.98
-    assert stats.mean([0.0, 1.0, 1.0]) == stats.mean([0.0, 1.0, 1.0])
+    assert stats.mean([0.1, 0.7, 1.0]) == stats.mean([0.1, 0.7, 1.0])
     assert stats.mean([]) == (None, None, None)
     assert stats.mean([0.25]) == (0.25, None, None)
-    assert stats.mean([0.5] * 9) == (0.5, 0.5, 0.5)
+    assert stats.mean([0.5] * 9) == (0.5, None, None), "nine equal values show no spread, not certainty"
+
+
+def test_a_mean_of_zeros_and_ones_is_a_share() -> None:
+    for values in ([1.0] * 9, [0.0] * 9, [0.0, 1.0, 1.0], [1.0]):
+        assert stats.mean(values) == stats.share(round(sum(values)), len(values))
+    assert stats.mean([1.0] * 9)[1] == pytest.approx(9 / (9 + stats.Z**2))
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100, 10_000])

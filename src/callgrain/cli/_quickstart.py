@@ -22,6 +22,7 @@ from callgrain.core.types import Reading
 from callgrain.corpus.build import BuildRecipe, build
 from callgrain.corpus.prescribe import PrescribeRecipe, prescribe
 from callgrain.probes._diagnose import DiagnoseRecipe, diagnose, readings
+from callgrain.probes._graded import in_order
 from callgrain.report.compare import compare, word
 from callgrain.report.html import write_page
 from callgrain.train._recipe import TrainRecipe
@@ -156,11 +157,11 @@ def _figures(before: Run, after: Run) -> dict[str, Any]:
     def shown(reading: Reading) -> list[float | None]:
         return [reading.value, reading.low, reading.high]
 
-    compared = [r for r in compare(before, after) if r.name == "ok_difference"]
+    compared = {str(r.by["subtask"]): r for r in compare(before, after) if r.name == "ok_difference"}
     return {
         "before": {name: shown(r) for name, r in scores(before).items()},
         "after": {name: shown(r) for name, r in scores(after).items()},
-        "difference": {str(r.by["subtask"]): [*shown(r), word(r)] for r in compared},
+        "difference": {name: [*shown(compared[name]), word(compared[name])] for name in in_order(compared)},
     }
 
 

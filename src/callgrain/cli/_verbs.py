@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from callgrain.cli._terminal import Terminal
+from callgrain.core.errors import UnknownName
 from callgrain.core.recipe import Recipe, read_toml
 from callgrain.core.store import home
 
@@ -26,15 +27,15 @@ def recipe_verb(
 ) -> Callable[..., None]:
     """A command whose flags are the fields of `recipe`; `positional` names the field given without a flag.
 
-    Every verb also takes a recipe file (`--recipe FILE`, or as its argument with `file_first`),
-    over which flags win, and `--out`, `--json`, `--quiet`. `resolve` is the recipe that the
+    Every verb also takes a recipe (`--recipe`, a file or a built-in name, or as its argument with
+    `file_first`), over which flags win, and `--out`, `--json`, `--quiet`. `resolve` is the recipe that the
     settings become where a file may say more than the flags can.
     """
 
     def command(**given: Any) -> None:
         terminal = Terminal(as_json=given.pop("json"), quiet=given.pop("quiet"), out=given.pop("out") or home())
         file = given.pop("recipe")
-        layers = [read_toml(file)] if file else []
+        layers = [read_toml(recipe_file(file))] if file else []
         work((resolve or recipe).resolve(*layers, given), terminal)
 
     parameters = [_field(name, info, positional == name) for name, info in recipe.model_fields.items()]
@@ -43,6 +44,26 @@ def recipe_verb(
     vars(command)["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def builtin_recipes() -> list[Path]:
+    """The recipe files that ship in the package."""
+    return sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
+
+
+def recipe_file(given: Path) -> Path:
+    """The recipe that is meant: a path that is there, else the built-in one of that name.
+
+    Raises UnknownName for a bare name that is neither; what looks like a path is left to its reader.
+    """
+    if given.parent != Path() or (given.exists() and not given.is_dir()):
+        return given
+    known = {path.stem: path for path in builtin_recipes()}
+    if given.suffix not in ("", ".toml") or (given.suffix and given.stem not in known):
+        return given
+    if given.stem not in known:
+        raise UnknownName("recipe", str(given), known)
+    return known[given.stem]
 
 
 def shared(*, recipe: bool = False, first: bool = False) -> list[inspect.Parameter]:
@@ -57,8 +78,8 @@ def shared(*, recipe: bool = False, first: bool = False) -> list[inspect.Paramet
         ("quiet", Annotated[bool, typer.Option("--quiet", help="no progress")], False),
     ]
     if recipe:
-        text = "settings in TOML; flags win"
-        mark: Any = typer.Argument(metavar="[RECIPE.toml]", help=text) if first else typer.Option(help=text)
+        text = "settings in TOML: a file, or a name out of `callgrain ls recipes`; flags win"
+        mark: Any = typer.Argument(metavar="[RECIPE]", help=text) if first else typer.Option(help=text)
         flags.insert(0, ("recipe", Annotated[Path | None, mark], None))
     return [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, a, d in flags]
 

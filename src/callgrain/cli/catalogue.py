@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from callgrain.cli._terminal import AsJson, Out, Quiet, Terminal
+from callgrain.cli._verbs import builtin_recipes
 from callgrain.core import plugins
 from callgrain.core.errors import UnknownName
 from callgrain.core.store import home, write_json
@@ -68,8 +69,3 @@ def ls(
             caption = plugins.caption(each, name)
             terminal.json({"family": each, "name": name, "caption": caption})
             terminal.line(f"  {name:14} {caption}")
-
-
-def builtin_recipes() -> list[Path]:
-    """The recipe files that ship in the package."""
-    return sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))

@@ -65,7 +65,10 @@ Folder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finishe
 
 
 def compare_runs(before: Folder, after: Folder, out: Out = None, json: AsJson = False, quiet: Quiet = False) -> None:
-    """Paired difference of two diagnoses, with intervals; says "no difference shown" where that is so."""
+    """Paired difference of two diagnoses, with intervals; says "no difference shown" where that is so.
+
+    The last line is the folder of AFTER; with --json, stdout carries the readings and nothing else.
+    """
     terminal = Terminal(as_json=json, quiet=quiet, out=out or home())
     found = compare(Run.find(before), Run.find(after))
     for reading in found:
@@ -75,6 +78,7 @@ def compare_runs(before: Folder, after: Folder, out: Out = None, json: AsJson = 
         for reading in found:
             if reading.name == "ok_difference":
                 terminal.line(f"  {reading.by.get('subtask', 'all'):10} {word(reading)}")
+        terminal.line(str(after))
 
 
 def report(

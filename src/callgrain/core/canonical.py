@@ -21,6 +21,18 @@ def canonical(value: Any) -> bytes:
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
+def dumps(value: Any) -> bytes:
+    """`value` as compact JSON in its own order: how rows are written.
+
+    A signature is shown with its parameters in the order in which they were declared; sorting
+    them on the way to disk would train and diagnose on another prompt than the one that is served.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
 def content_key(value: Any) -> str:
     """16 hex digits that stand for the content of `value` (BLAKE2b, 64 bits)."""
     return hashlib.blake2b(canonical(value), digest_size=8).hexdigest()

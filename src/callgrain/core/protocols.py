@@ -16,6 +16,8 @@ class Source(Protocol):
     """Yields Traces: opened with the text behind its name in a SOURCE spec.
 
     `splits` names what `traces` accepts; the order of traces is the same on every machine.
+    Optional: `benchmark = True` where it is measured on and never trained on (a build refuses
+    it unless it is forced).
     """
 
     splits: tuple[str, ...]

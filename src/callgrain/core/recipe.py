@@ -41,6 +41,8 @@ class Recipe(BaseModel):
             where = ".".join(map(str, first["loc"])) or "the recipe"
             field = cls.model_fields.get(str(first["loc"][0])) if first["loc"] else None
             remedy = field.description or "" if field else ""
+            if first["type"] == "missing":
+                raise BadInput(f"{where}: a value is needed", remedy) from error
             raise BadInput(f"{where}: {first['msg']} (given {first.get('input')!r})", remedy) from error
 
     @classmethod

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import orjson
 
-from callgrain.core.canonical import canonical, content_key
+from callgrain.core.canonical import content_key, dumps
 from callgrain.core.errors import BadInput, CallgrainError
 from callgrain.core.rows import Quarantine, read_json, read_rows
 
@@ -107,7 +107,7 @@ class Journal:
                 if record["key"] in self.keys:
                     continue
                 self.keys.add(record["key"])
-            lines.append(canonical(record) + b"\n")
+            lines.append(dumps(record) + b"\n")
         data = memoryview(b"".join(lines))
         while data:  # a write may be cut short when the disk fills: go on until it says why
             try:
@@ -150,6 +150,8 @@ class Run:
     """One run's folder: `runs/<verb>/<recipe>-<8 hex>/`, resumed by running again.
 
     `done.json` is written last, and only whole. A second process on the same folder is refused.
+    As a context manager it lets go of the folder however the work ends, so that a program whose
+    run failed can try again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -172,9 +174,13 @@ class Run:
         if run.is_done:  # nothing will be written: any number of readers may have it
             return run
         run._take_lock()
-        if not (run.folder / "recipe.json").exists():
-            write_json(run.folder / "inputs.json", {**inputs, "machine": machine()})
-            write_json(run.folder / "recipe.json", recipe)
+        try:
+            if not (run.folder / "recipe.json").exists():
+                write_json(run.folder / "inputs.json", {**inputs, "machine": machine()})
+                write_json(run.folder / "recipe.json", recipe)
+        except BaseException:
+            run.close()
+            raise
         return run
 
     @classmethod
@@ -213,7 +219,7 @@ class Run:
 
     def replace_rows(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Put a derived table in place whole: readings are computed anew from the journals."""
-        write_atomic(self.folder / f"{name}.jsonl", (canonical(row) + b"\n" for row in rows))
+        write_atomic(self.folder / f"{name}.jsonl", (dumps(row) + b"\n" for row in rows))
 
     def read(self, name: str) -> Any:
         """`<name>.json` of this run. Raises BadInput."""
@@ -243,6 +249,12 @@ class Run:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def machine() -> dict[str, str | int]:

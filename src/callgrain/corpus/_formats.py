@@ -1,6 +1,6 @@
 """Rows as other trainers read them: one pure function a format.
 
-Tool schemas and arguments travel as canonical JSON strings where a columnar reader would
+Tool schemas and arguments travel as JSON strings where a columnar reader would
 otherwise merge the null parameters of every other tool into each schema.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from callgrain.core.canonical import canonical
+from callgrain.core.canonical import dumps
 from callgrain.core.types import Call, Message, Result, Sample, Tool
 
 Row = dict[str, Any]
@@ -137,4 +137,4 @@ def _result(result: Result) -> str:
 
 
 def _text(value: Any) -> str:
-    return canonical(value).decode()
+    return dumps(value).decode()

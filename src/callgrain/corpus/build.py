@@ -91,9 +91,14 @@ def build(recipe: BuildRecipe, root: Path, *, tell: Tell = silent) -> Run:
         raise BadInput(f"{recipe.source} is a benchmark", "train on something else, or add --force and never report it")
     due = quotas(weights(recipe.subtask), recipe.n)
     name = plugins.split_spec(recipe.source)[0]
-    run = Run.open(root, "build", name, recipe.model_dump(exclude={"force"}), {"seed": recipe.seed})
-    if run.is_done:
-        return run
+    with Run.open(root, "build", name, recipe.model_dump(exclude={"force"}), {"seed": recipe.seed}) as run:
+        if not run.is_done:
+            _fill(recipe, run, source, split, due, tell)
+    return run
+
+
+def _fill(recipe: BuildRecipe, run: Run, source: Source, split: str, due: dict[str, int], tell: Tell) -> None:
+    """Rows until none is due or the source ends, then the other trainer's format, then the end of the run."""
     with run.journal("rows", keyed=False) as journal:
         made, last, had = _resume(run)
         pending: list[dict[str, Any]] = []
@@ -121,7 +126,6 @@ def build(recipe: BuildRecipe, root: Path, *, tell: Tell = silent) -> Run:
         raise BadInput(f"{recipe.source} ({split}) yields no row for {recipe.subtask}", "try other sub-tasks")
     aside = set_aside(source)
     run.finish({"rows": count, "by_subtask": made, "short": recipe.n - count, "set_aside": aside.count})
-    return run
 
 
 def _row(sample: Sample, index: int) -> dict[str, Any]:

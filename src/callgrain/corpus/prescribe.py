@@ -44,15 +44,18 @@ def prescribe(recipe: PrescribeRecipe, root: Path) -> Run:
     settings = diagnosis.read("settings")
     shares = _shares(scores, treated, recipe.replay)
     reasons = [_reason(name, share, scores[name], readings, name in treated) for name, share in shares.items()]
-    run = Run.open(root, "prescribe", "mixture", recipe.model_dump(), {"diagnosis": diagnosis.folder.name})
     mixture = ",".join(f"{name}={share:.4f}" for name, share in shares.items())
     build = {"source": settings["source"], "split": "train", "subtask": mixture, "n": recipe.n, "seed": 1}
-    run.write("prescription", {"mixture": shares, "reasons": reasons, "advice": _advice(readings), "build": build})
     notes = {"build": "rows: " + "; ".join(f"{r['subtask']} {r['share']:.0%}: {r['reason']}" for r in reasons)}
     trained = {"model": _trainable(settings["model"]), "method": "sft"}
-    head = f"# callgrain train {run.folder}/recipe.toml\n"
-    write_atomic(run.folder / "recipe.toml", [(head + to_toml({**trained, "build": build}, notes)).encode()])
-    run.finish({"treated": treated})
+    with Run.open(root, "prescribe", "mixture", recipe.model_dump(), {"diagnosis": diagnosis.folder.name}) as run:
+        if not run.is_done:
+            run.write(
+                "prescription", {"mixture": shares, "reasons": reasons, "advice": _advice(readings), "build": build}
+            )
+            head = f"# callgrain train {run.folder}/recipe.toml\n"
+            write_atomic(run.folder / "recipe.toml", [(head + to_toml({**trained, "build": build}, notes)).encode()])
+            run.finish({"treated": treated})
     return run
 
 

@@ -23,7 +23,7 @@ HOW = (
     "and use $a$ or $a.field$ as the value."
 )
 _BARE = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.$\-]{0,199}")
-_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?")
+_NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?(?![A-Za-z0-9_.$\-])")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,199}")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LITERALS = ("true", "false", "null")
@@ -147,7 +147,7 @@ class _Reader:
 
     def _value(self) -> Json:
         self._skip()
-        found = _BARE.match(self.text, self.at)
+        found = None if _NUMBER.match(self.text, self.at) else _BARE.match(self.text, self.at)
         if found is not None and _is_word(found[0]):
             self.at = found.end()
             return found[0]

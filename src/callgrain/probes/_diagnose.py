@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -69,16 +70,13 @@ def open_recipe_model(recipe: DiagnoseRecipe) -> Model:
 
 def start(recipe: DiagnoseRecipe, root: Path) -> Run:
     """The run folder of this diagnosis: made, or found again. What only changes speed is not part of its name."""
-    settings = recipe.model_dump()
     naming = {
         k: v
-        for k, v in settings.items()
+        for k, v in recipe.model_dump().items()
         if k not in ("batch_size", "concurrency", "timeout_s", "key_env", "fail_on_error")
     }
     name = plugins.split_spec(recipe.source)[0]
-    run = Run.open(root, "diagnose", name, naming, {"seed": recipe.seed, "model_hash": _model_hash(recipe.model)})
-    run.write("settings", settings)
-    return run
+    return Run.open(root, "diagnose", name, naming, {"seed": recipe.seed, "model_hash": _model_hash(recipe.model)})
 
 
 def _model_hash(spec: str) -> str:
@@ -97,12 +95,24 @@ def diagnose(recipe: DiagnoseRecipe, root: Path, *, tell: Tell = silent, model: 
     Raises CallgrainError where model or source cannot be opened; a single item that gets no
     reply is recorded as such and counted.
     """
-    run = start(recipe, root)
-    if run.is_done:
-        return run
+    with start(recipe, root) as run:
+        run.write("settings", recipe.model_dump())
+        if not run.is_done:
+            _work(recipe, run, tell, model)
+    return run
+
+
+def _work(recipe: DiagnoseRecipe, run: Run, tell: Tell, model: Model | None) -> None:
+    """Every step that the run folder does not hold yet."""
+
+    @cache
+    def opened() -> Model:
+        tell("opening the model", 0, 0)
+        return model or open_recipe_model(recipe)
+
     probes = {name: _probe(name) for name in _chosen(recipe.probe, plugins.names("probes"), "probe")}
-    asked = _asked(recipe, run, probes, tell)
-    _reply(recipe, run, [s for _, _, s in asked], tell, model)
+    asked = _asked(recipe, run, probes, tell, opened)
+    _reply(recipe, run, [s for _, _, s in asked], tell, opened)
     graded = _grade(run, asked, tell)
     readings: list[Reading] = []
     for name, probe in probes.items():
@@ -111,7 +121,6 @@ def diagnose(recipe: DiagnoseRecipe, root: Path, *, tell: Tell = silent, model: 
     run.replace_rows("readings", (r.model_dump(mode="json") for r in readings))
     failures = sum(g.reply.failure is not None for g in graded)
     run.finish({"samples": len(graded), "failures": failures, "set_aside": run.read("pool")["set_aside"]})
-    return run
 
 
 def readings(run: Run) -> list[Reading]:
@@ -134,11 +143,14 @@ def _chosen(text: str, known: Sequence[str], what: str) -> list[str]:
     return names
 
 
-def _asked(recipe: DiagnoseRecipe, run: Run, probes: dict[str, Probe], tell: Tell) -> list[tuple[str, str, Sample]]:
+def _asked(
+    recipe: DiagnoseRecipe, run: Run, probes: dict[str, Probe], tell: Tell, opened: Callable[[], Model]
+) -> list[tuple[str, str, Sample]]:
     """(probe, trace, sample) of everything that is asked; cut once, then read back from the run folder."""
     if not (run.folder / "pool.json").exists():
         source, split = open_source(recipe.source, split=recipe.split, strict=recipe.strict)
         subtasks = _chosen(recipe.subtask, plugins.names("subtasks"), "sub-task")
+        opened()  # a model that is not there is said before minutes go into a pool for it
         rows = pool(source.traces(split), subtasks, recipe.n, recipe.seed, tell)
         aside: Quarantine = set_aside(source)
         if not rows:
@@ -164,28 +176,33 @@ def _hint(aside: Quarantine) -> str:
     return "try another split or other sub-tasks; `callgrain ls subtasks` says what each needs"
 
 
-def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, model: Model | None) -> None:
-    """Ask what has no reply yet, a chunk at a time."""
+def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, opened: Callable[[], Model]) -> None:
+    """Ask what has no reply yet, a chunk at a time.
+
+    Requests that failed are written down last of all: a run that ends before asks them again.
+    """
     with run.journal("replies") as journal:
         if journal.torn:
             run.log(f"cut off {journal.torn} bytes of an unfinished reply; it is asked again")
         owed = [s for s in samples if s.key not in journal.keys]
         if not owed:
             return
-        tell("opening the model", 0, 0)
-        opened = model or open_recipe_model(recipe)
-        if isinstance(opened, Rehearses):
-            opened.rehearse([s for s in samples if "control" not in s.traits])
+        model = opened()
+        if isinstance(model, Rehearses):
+            model.rehearse([s for s in samples if "control" not in s.traits])
         sampling = Sampling(temperature=recipe.temperature, max_tokens=recipe.max_tokens, seed=recipe.seed)
         total, done = len(samples), len(samples) - len(owed)
+        failed: list[dict[str, Any]] = []
         for piece in chunks(owed, CHUNK):
             tell("asking the model", done, total)
-            replies = opened.answer([_drawn(s.prompt, sampling) for s in piece])
-            journal.append(
-                {"key": s.key, "reply": r.model_dump(mode="json", exclude_defaults=True)}
-                for s, r in zip(piece, replies, strict=True)
-            )
+            replies = model.answer([_drawn(s.prompt, sampling) for s in piece])
+            answered: list[dict[str, Any]] = []
+            for sample, reply in zip(piece, replies, strict=True):
+                record = {"key": sample.key, "reply": reply.model_dump(mode="json", exclude_defaults=True)}
+                (answered if reply.failure is None else failed).append(record)
+            journal.append(answered)
             done += len(piece)
+        journal.append(failed)
         tell("asking the model", done, total)
 
 

@@ -165,7 +165,8 @@ def reply(world: Universe, plan: Plan) -> tuple[str, tuple[str, ...]]:
         spec, value = world.specs[plan.calls[n].name], plan.results[n].value
         for field in spec.fields[:2]:
             text = str(value[field.name] if field.name else value)
-            phrase = field.phrase if spec.noun in field.phrase else f"{spec.noun} {field.phrase}"
+            named = world.level == "micro" or spec.noun in field.phrase
+            phrase = field.phrase if named else f"{spec.noun} {field.phrase}"
             parts.append(f"the {phrase} is {text}")
             facts.append(text)
     sentence = " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -39,6 +39,8 @@ class Bfcl:
     """BFCL v4 in its own layout. Raises BadInput where a folder of that layout is not there."""
 
     splits = ("test",)
+    benchmark = True
+    """Measured on, never trained on: a build refuses it unless it is forced."""
 
     def __init__(self, rest: str) -> None:
         self.folder = open_folder("bfcl", rest)

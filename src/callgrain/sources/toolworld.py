@@ -32,7 +32,7 @@ SCHEDULE = (
 """Kinds of one block of traces; twins carry the number of the `single` whose request they share."""
 ONLY = {"unseen_edge": ("nest",), "unseen_depth": ("nest", "chain"), "unseen_width": ("nest", "parallel")}
 """Splits that not every kind can be in."""
-WORDS = {"train": 25, "test": 25, "unseen_tool": 25, "unseen_edge": 25, "unseen_depth": 40, "unseen_width": 40}
+WORDS = {"train": 32, "test": 32, "unseen_tool": 32, "unseen_edge": 32, "unseen_depth": 40, "unseen_width": 40}
 """Longest micro request in words."""
 ALIKE = (frozenset({"create_event", "create_reminder"}), frozenset({"sum_amounts", "compute_total"}))
 """Tools so near to each other that one shown beside the other would leave the choice open."""
@@ -122,8 +122,12 @@ class Toolworld:
         raise AssertionError(f"no {what} trace {of} of {split} in {ATTEMPTS} attempts")
 
     def _called(self, split: str, index: int, kind: str) -> Trace:
-        for rng in self._seeds(split, kind, str(index)):
-            plan = self._plan(split, kind, rng)
+        # The shape is drawn before the first attempt and kept: some are put into words far more seldom than others,
+        # and a shape drawn anew with each attempt would all but vanish.
+        first = seeded("shape", self.world.level, self.world.seed, split, kind, index)
+        kept = self._shape(split, kind, first)
+        for attempt, rng in enumerate(self._seeds(split, kind, str(index))):
+            plan = self._plan(split, kind, rng, kept if attempt < ATTEMPTS // 2 else self._shape(split, kind, rng))
             text = self._said(split, plan, rng) if plan else None
             if plan and text:
                 return self._trace(split, index, _Made(plan, text, self._show(split, plan, rng)))
@@ -154,7 +158,7 @@ class Toolworld:
     def _base(self, split: str, base: str) -> tuple[Plan, str, tuple[Tool, ...], str]:
         """The single call that a family of twins shares, its request and tools, and what `ask` leaves out."""
         for rng in self._seeds(split, "single", base):
-            plan = self._plan(split, "single", rng)
+            plan = self._plan(split, "single", rng, self._shape(split, "single", rng))
             if plan is None:
                 continue
             text = self._said(split, plan, rng)
@@ -165,9 +169,9 @@ class Toolworld:
                 return plan, text, self._show(split, plan, rng), missing
         raise AssertionError
 
-    def _plan(self, split: str, kind: str, rng: Random) -> Plan | None:
+    def _plan(self, split: str, kind: str, rng: Random, shape: Shape) -> Plan | None:
         scope = self._scopes.get(split, self._scope)
-        plan = sample(self.world, self.catalogue, scope, kind, self._shape(split, kind, rng), rng)
+        plan = sample(self.world, self.catalogue, scope, kind, shape, rng)
         return plan if plan and self._side(split, [[c.name, c.arguments] for c in plan.calls]) else None
 
     def _shape(self, split: str, kind: str, rng: Random) -> Shape:

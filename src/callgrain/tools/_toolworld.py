@@ -80,6 +80,12 @@ class Spec:
     compute: Compute
     openers: tuple[str, ...]
     pronoun: tuple[str, ...] = ()
+    identity: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """What the tool is in every world, whatever it is called in this one."""
+        return self.identity or self.tool.name
 
     @cached_property
     def by_name(self) -> dict[str, Param]:
@@ -105,12 +111,14 @@ class Universe:
         return f"toolworld:{self.level},seed={self.seed}"
 
     def seen_tool(self, name: str) -> bool:
-        """Whether training may show the tool: a stable hash decides."""
-        return text_key("tool", self.level, str(self.seed), name) % 100 >= UNSEEN_PERCENT
+        """Whether training may show the tool: a stable hash decides, the same in every world of the level."""
+        return text_key("tool", self.level, self.specs[name].known_as) % 100 >= UNSEEN_PERCENT
 
     def seen_edge(self, producer: str, consumer: str, param: str) -> bool:
-        """Whether training may feed `param` of `consumer` from `producer`: a stable hash decides."""
-        return text_key("edge", self.level, str(self.seed), producer, consumer, param) % 100 >= UNSEEN_PERCENT
+        """Whether training may feed `param` of `consumer` from `producer`: a stable hash, the same in every world."""
+        ends = self.specs[producer].known_as, self.specs[consumer].known_as
+        kind = self.specs[consumer].by_name[param].kind if self.level == "micro" else param
+        return text_key("edge", self.level, *ends, kind) % 100 >= UNSEEN_PERCENT
 
     def feeders(self, consumer: str, param: str, seen: bool | None) -> tuple[tuple[str, str], ...]:
         """(producer, field) pairs that may feed a parameter, by `seen_edge`; None takes both sorts."""

@@ -1,8 +1,11 @@
 """The micro universe: some hundred tools in a few hundred one-token words.
 
-Sixteen verbs times twenty-four nouns, names split as `verb` + `_noun`, so that a model must read
-the signature instead of knowing the tool. Every surface word stands for exactly one verb, noun or
-parameter: a request has one reading.
+Sixteen verbs times twenty-four nouns, names split as `verb` + `_noun`. Which synonym of its noun a
+tool is named by, what its parameters are called and which it has is drawn anew in every world, so
+a model must read the tools that it is shown: where names stood fast, a decoder scored 97 % with
+the tools taken away. Verbs stand fast: drawn anew as well, they cost a small decoder more than
+its few minutes. Every surface word stands for exactly one verb, noun or parameter, so a request
+has one reading.
 """
 
 from __future__ import annotations
@@ -134,28 +137,29 @@ _POOLS: dict[str, tuple[Json, ...]] = {
     "order": tuple(f"r{n}" for n in range(10, 40)),
 }
 
-_PARAMS: dict[str, tuple[str, tuple[str, str]]] = {
-    "city": ("city", ("in", "inside")),
-    "source": ("city", ("from", "leaving")),
-    "target": ("city", ("to", "toward")),
-    "day": ("day", ("on", "during")),
-    "start": ("day", ("starting", "since")),
-    "end": ("day", ("until", "ending")),
-    "guest": ("person", ("for", "honoring")),
-    "friend": ("person", ("with", "alongside")),
-    "color": ("color", ("colored", "painted")),
-    "size": ("size", ("sized", "measuring")),
-    "food": ("food", ("featuring", "including")),
-    "time": ("time", ("at", "around")),
-    "language": ("language", ("speaking", "supporting")),
-    "seats": ("number", ("seating", "fitting")),
-    "nights": ("number", ("lasting", "spanning")),
-    "item": ("item", ("using", "regarding")),
-    "other": ("item", ("against", "versus")),
-    "ticket": ("ticket", ("via", "holding")),
-    "budget": ("cost", ("below", "under")),
-    "fee": ("cost", ("charging", "asking")),
-    "order": ("order", ("per", "citing")),
+# parameter: (type, cue words, names that a tool may give it); `item` and `other` go by one name, pronouns hang on them
+_PARAMS: dict[str, tuple[str, tuple[str, str], str]] = {
+    "city": ("city", ("in", "inside"), "city place town"),
+    "source": ("city", ("from", "leaving"), "source origin base"),
+    "target": ("city", ("reaching", "toward"), "target goal dest"),
+    "day": ("day", ("on", "during"), "day date when"),
+    "start": ("day", ("starting", "since"), "start begin open"),
+    "end": ("day", ("until", "ending"), "end finish close"),
+    "guest": ("person", ("for", "honoring"), "guest client owner"),
+    "friend": ("person", ("with", "alongside"), "friend partner mate"),
+    "color": ("color", ("colored", "painted"), "color shade tint"),
+    "size": ("size", ("sized", "measuring"), "size scale format"),
+    "food": ("food", ("featuring", "including"), "food dish snack"),
+    "time": ("time", ("at", "around"), "time hour slot"),
+    "language": ("language", ("speaking", "supporting"), "language tongue speech"),
+    "seats": ("number", ("seating", "fitting"), "seats places chairs"),
+    "nights": ("number", ("lasting", "spanning"), "nights stays length"),
+    "item": ("item", ("using", "regarding"), "item"),
+    "other": ("item", ("against", "versus"), "other"),
+    "ticket": ("ticket", ("via", "holding"), "ticket pass voucher"),
+    "budget": ("cost", ("below", "under"), "budget limit cap"),
+    "fee": ("cost", ("charging", "asking"), "fee charge toll"),
+    "order": ("order", ("per", "citing"), "order batch job"),
 }
 
 _ANY = ("city", "day", "guest", "friend", "color", "size", "food", "time", "language", "seats", "nights", "budget")
@@ -242,14 +246,14 @@ def _parameters(verb: str, noun: str, seed: int) -> tuple[Param, ...]:
     rng.shuffle(names)
     made: list[Param] = []
     for name in names:
-        kind, cues = _PARAMS[name]
-        made.append(Param(name, kind, tuple(f"{cue} {{}}" for cue in cues)))
+        kind, cues, given = _PARAMS[name]
+        made.append(Param(rng.choice(given.split()), kind, tuple(f"{cue} {{}}" for cue in cues)))
     return tuple(made)
 
 
-def _compute(seed: int, name: str, kind: str) -> Callable[[Mapping[str, Json]], Json]:
+def _compute(seed: int, verb: str, name: str, kind: str) -> Callable[[Mapping[str, Json]], Json]:
     def look_up(given: Mapping[str, Json]) -> Json:
-        if name.startswith("compare_"):  # really compared: the one with the lower hidden price
+        if verb == "compare":  # really compared: the one with the lower hidden price
             extra = {k: v for k, v in given.items() if k not in ("item", "other")}
             return min(given["item"], given["other"], key=lambda item: world_key(seed, name, item, extra))
         values = _POOLS[kind]
@@ -260,8 +264,11 @@ def _compute(seed: int, name: str, kind: str) -> Callable[[Mapping[str, Json]], 
 
 def _spec(verb: str, noun: str, seed: int, kinds: Mapping[str, Kind]) -> Spec:
     words, _, returns, mutates = _VERBS[verb]
-    name = f"{verb}_{noun}"
-    kind = seeded("micro-returns", seed, name).choice(returns)
+    said = _NOUNS[noun]
+    rng = seeded("micro-names", seed, verb, noun)
+    called = rng.choice(said)
+    name = f"{verb}_{called}"
+    kind = rng.choice(returns)
     params = _parameters(verb, noun, seed)
     tool = Tool(
         name=name,
@@ -269,16 +276,16 @@ def _spec(verb: str, noun: str, seed: int, kinds: Mapping[str, Kind]) -> Spec:
         returns=dict(kinds[kind].schema),
         mutates=mutates,
     )
-    said = _NOUNS[noun]
     refs = tuple(f"that {n}" for n in said) if kind == "item" else (f"that {kind}",)
     return Spec(
         tool=tool,
         verb=verb,
         noun=noun,
         params=params,
-        fields=(Field("", kind, f"{noun} {kind}", refs, it=kind == "item"),),
-        compute=_compute(seed, name, kind),
+        fields=(Field("", kind, f"{called} {kind}", refs, it=kind == "item"),),
+        compute=_compute(seed, verb, name, kind),
         openers=tuple(f"{v} {with_article(n)}" for v in words for n in said),
+        identity=f"{verb}_{noun}",
         pronoun=tuple(f"{v} {{item}}" for v in words) if any(p.name == "item" for p in params) else (),
     )
 
@@ -286,8 +293,8 @@ def _spec(verb: str, noun: str, seed: int, kinds: Mapping[str, Kind]) -> Spec:
 def build(seed: int) -> Universe:
     """The micro universe of `seed`: 384 tools."""
     kinds = {name: _kind(name) for name in _POOLS}
-    specs = {f"{v}_{n}": _spec(v, n, seed, kinds) for v in _VERBS for n in _NOUNS}
-    return Universe("micro", seed, kinds, specs)
+    made = [_spec(v, n, seed, kinds) for v in _VERBS for n in _NOUNS]
+    return Universe("micro", seed, kinds, {spec.tool.name: spec for spec in made})
 
 
 @lru_cache(maxsize=1)
@@ -297,9 +304,10 @@ def vocabulary() -> tuple[str, ...]:
     Tool names are two words, `verb` and `_noun`, and a parameter is one with the sign behind it, `city=`;
     everything else is parted by blanks.
     """
-    words = set(_GLUE.split()) | set(_SPOKEN.split()) | {f"_{noun}" for noun in _NOUNS} | set(_VERBS) | set(_PARAMS)
+    words = set(_GLUE.split()) | set(_SPOKEN.split()) | set(_VERBS)
     words |= {str(v) for values in _POOLS.values() for v in values} | set(_POOLS)
-    words |= {w for said, *_ in _VERBS.values() for w in said} | {w for said in _NOUNS.values() for w in said}
-    words |= {f"{name}=" for name in _PARAMS}
-    words |= {cue for _, cues in _PARAMS.values() for cue in cues}
+    words |= {w for said, *_ in _VERBS.values() for w in said}
+    words |= {form for said in _NOUNS.values() for w in said for form in (w, f"_{w}")}
+    for _, cues, given in _PARAMS.values():
+        words |= {*cues, *given.split(), *(f"{name}=" for name in given.split())}
     return tuple(sorted(words))

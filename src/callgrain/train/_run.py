@@ -27,11 +27,12 @@ def train(recipe: TrainRecipe, root: Path, *, tell: Tell = silent) -> Run:
     method: Method = plugins.load("train", recipe.method)()
     inputs = {"rows": rows.folder.name, "model": weights_key(recipe.model), "seed": recipe.seed}
     settings = recipe.model_dump()
-    run = Run.open(root, "train", recipe.method, {k: v for k, v in settings.items() if k not in _SPEED_ONLY}, inputs)
-    if not run.is_done:
-        model = method.train(recipe, run, tell)
-        done = run.read("training")
-        run.finish({"model": str(model), **{k: v for k, v in done.items() if k != "loss"}})
+    naming = {k: v for k, v in settings.items() if k not in _SPEED_ONLY}
+    with Run.open(root, "train", recipe.method, naming, inputs) as run:
+        if not run.is_done:
+            model = method.train(recipe, run, tell)
+            done = run.read("training")
+            run.finish({"model": str(model), **{k: v for k, v in done.items() if k != "loss"}})
     return run
 
 
