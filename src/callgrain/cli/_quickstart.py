@@ -34,10 +34,10 @@ class QuickstartRecipe(Recipe):
 
     source: str = Field(default="toolworld:micro", description="the world that is learnt and asked")
     worlds: int = Field(
-        default=256, ge=1, description="worlds that training rows come from, each with signatures of its own"
+        default=64, ge=1, description="worlds that training rows come from, each with signatures of its own"
     )
     base_subtasks: str = Field(
-        default="names=2,slots=2,next_call=2,chain=2,response=2",
+        default="names,slots,next_call,chain,response",
         description="what the base is taught: its gaps are made on purpose",
     )
     base_rows: int = Field(default=36_000, ge=100, description="rows that the base learns from")
@@ -48,18 +48,17 @@ class QuickstartRecipe(Recipe):
 
 def quickstart(recipe: QuickstartRecipe, terminal: Terminal) -> Run:
     """Run (or resume) the loop; the returned run holds `report.html` and the figures."""
-    run = Run.open(terminal.out, "quickstart", "loop", recipe.model_dump(), {"seed": recipe.seed})
-    began = time.monotonic()
-    if not run.is_done:
-        _loop(recipe, run, terminal, began)
-    done = run.read("done")
-    _say(done, terminal)
+    with Run.open(terminal.out, "quickstart", "loop", recipe.model_dump(), {"seed": recipe.seed}) as run:
+        if not run.is_done:
+            _loop(recipe, run, terminal, time.monotonic())
+    _say(run.read("done"), terminal)
     return run
 
 
 def _loop(recipe: QuickstartRecipe, run: Run, terminal: Terminal, began: float) -> None:
     root, tell = run.folder / "steps", terminal.tell
     learnt = f"{recipe.source},seed=1,worlds={recipe.worlds}"
+    more = f"{recipe.source},seed={1 + recipe.worlds},worlds={recipe.worlds}"  # other worlds: no request comes twice
     terminal.line(
         "1/5  making a small base: a decoder of under a million parameters, trained here with gaps on purpose"
     )
@@ -75,7 +74,7 @@ def _loop(recipe: QuickstartRecipe, run: Run, terminal: Terminal, began: float) 
         terminal.line(f"       {item['share']:>5.0%}  {item['subtask']:10} {item['reason']}")
     terminal.line("4/5  building those rows and fine-tuning on them")
     wanted = prescription.read("prescription")["build"]
-    rows = build(BuildRecipe.resolve(wanted, {"source": learnt, "seed": recipe.seed + 1}), root, tell=tell)
+    rows = build(BuildRecipe.resolve(wanted, {"source": more, "seed": recipe.seed + 1}), root, tell=tell)
     tuned = train(_training(base.folder / "model", rows, recipe, 1e-3), root, tell=tell)
     terminal.line("5/5  diagnosing again, on the same samples")
     after = diagnose(_asking(tuned, recipe), root, tell=tell)

@@ -29,6 +29,8 @@ from callgrain.sources._open import open_source, set_aside
 
 BATCH = 256
 """Rows that are written together."""
+BARREN = 5_000
+"""Traces of an endless source without a single row after which there is nothing to wait for."""
 
 
 class BuildRecipe(Recipe):
@@ -105,12 +107,13 @@ def _fill(recipe: BuildRecipe, run: Run, source: Source, split: str, due: dict[s
         endless = callable(getattr(source, "trace", None))
         for index, trace in _from(source, split, last + 1 if endless else max(0, last)):
             owed = {s: q - made.get(s, 0) for s, q in due.items() if q > made.get(s, 0)}
-            if not owed:
+            if not owed or (endless and index - last > BARREN):
                 break
             chosen = _drawn(owed, recipe.seed, index) if endless else [s for s in owed if index != last or s not in had]
             for sample in _cut(trace, chosen, recipe.seed):
                 made[sample.subtask] = made.get(sample.subtask, 0) + 1
                 pending.append(_row(sample, index))
+                last = index if endless else last
             if len(pending) >= BATCH:
                 journal.append(pending)
                 pending = []

@@ -1,0 +1,105 @@
+"""Building rows: exact shares, the source's own mix, resuming, formats of other trainers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from callgrain.core.errors import BadInput, UnknownName
+from callgrain.core.store import Run
+from callgrain.core.types import Message, Prompt
+from callgrain.corpus import build as build_module
+from callgrain.corpus._formats import FORMATS
+from callgrain.corpus.build import BuildRecipe, build, quotas, weights
+
+
+def made(run: Run) -> list[dict]:
+    return list(run.rows("rows"))
+
+
+def test_shares_are_exact() -> None:
+    assert weights("nest=3,names") == {"nest": 0.75, "names": 0.25}
+    assert sum(quotas(weights("all"), 1000).values()) == 1000
+    assert quotas({"a": 0.5, "b": 0.3, "c": 0.2}, 7) == {"a": 4, "b": 2, "c": 1}
+    for bad in ("nest=x", "nest=-1", "nest=0"):
+        with pytest.raises(BadInput):
+            weights(bad)
+    with pytest.raises(UnknownName, match="did you mean 'nest'"):
+        weights("nset")
+
+
+def test_a_build_holds_what_was_asked_for(tmp_path: Path) -> None:
+    run = build(BuildRecipe(source="toolworld:full", subtask="nest=3,decide=1", n=80), tmp_path)
+    assert Counter(r["subtask"] for r in made(run)) == {"nest": 60, "decide": 20}
+    for row in made(run):
+        assert Prompt.model_validate_json(row["prompt"]).messages[0].role == "system"
+        target = Message.model_validate_json(row["target"])
+        assert target.calls or target.text
+        assert row["origin"]["licence"] == "Apache-2.0"
+    assert len({row["at"] for row in made(run)}) == 80, "an endless source gives each request once"
+
+
+def test_what_a_trace_holds_does_not_choose_its_subtask(tmp_path: Path) -> None:
+    """Else `full` gets the traces that no other sub-task can use, and learns to decline."""
+    run = build(BuildRecipe(source="toolworld:micro", subtask="all", n=1800), tmp_path)
+    kinds = Counter(r["traits"]["kind"] for r in made(run) if r["subtask"] == "full")
+    called = sum(kinds[k] for k in ("single", "parallel", "chain", "nest")) / 200
+    assert 0.6 < called < 0.8, kinds  # 14 of 20 traces of the world call
+
+
+def test_a_build_that_was_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = BuildRecipe(source="toolworld:micro", n=120)
+    whole = build(recipe, tmp_path / "whole")
+    monkeypatch.setattr(build_module, "BATCH", 16)
+    part = build(recipe, tmp_path / "part")
+    lines = (part.folder / "rows.jsonl").read_bytes().split(b"\n")
+    (part.folder / "rows.jsonl").write_bytes(b"\n".join(lines[:50]) + b"\n" + lines[50][:40])
+    (part.folder / "done.json").unlink()
+    again = build(recipe, tmp_path / "part")
+    assert (again.folder / "rows.jsonl").read_bytes() == (whole.folder / "rows.jsonl").read_bytes()
+
+
+def test_a_source_that_ends_is_said_to_be_short(tmp_path: Path, shared_data: Path) -> None:
+    run = build(BuildRecipe(source=f"gsm8k:{shared_data / 'gsm8k'}", subtask="nest,parallel", n=60), tmp_path)
+    done = run.read("done")
+    assert done["by_subtask"] == {"nest": 30}
+    assert done["short"] == 30
+
+
+def test_an_endless_source_without_a_single_row_ends_too(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="yields no row for parallel"):
+        build(BuildRecipe(source="toolworld:micro", split="unseen_edge", subtask="parallel", n=5), tmp_path)
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_every_format_keeps_tools_and_calls(form: str, tmp_path: Path) -> None:
+    run = build(BuildRecipe(source="toolworld:full", subtask="nest,response,decide", n=12, format=form), tmp_path)
+    rows = list(run.rows("rows" if form == "callgrain" else form))
+    assert len(rows) == 12
+    for ours, theirs in zip(made(run), rows, strict=True):
+        whole = json.dumps(theirs)
+        for tool in Prompt.model_validate_json(ours["prompt"]).tools:
+            assert tool.name in whole
+        target = Message.model_validate_json(ours["target"])
+        for call in target.calls:
+            assert call.name in whole
+        if form in ("trl", "openai", "axolotl"):
+            last = (theirs.get("completion") or theirs["messages"])[-1]
+            assert last["role"] == "assistant"
+            assert len(last.get("tool_calls", [])) == len(target.calls)
+        if form not in {"openai", "callgrain"}:
+            assert isinstance(theirs["tools"], str), "columnar readers merge schemas that are not strings"
+
+
+def test_parameters_stand_in_the_order_in_which_they_are_declared(tmp_path: Path) -> None:
+    """Sorted on the way to disk, a prompt would be trained that is never served."""
+    from callgrain.sources.toolworld import Toolworld
+
+    declared = {t.name: list(t.properties) for t in Toolworld("full").catalogue.tools}
+    assert any(names != sorted(names) for names in declared.values())
+    for row in made(build(BuildRecipe(source="toolworld:full", n=60), tmp_path)):
+        for tool in Prompt.model_validate_json(row["prompt"]).tools:
+            assert list(tool.properties) == declared[tool.name]
