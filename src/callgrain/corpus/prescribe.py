@@ -89,7 +89,7 @@ def _reason(name: str, share: float, score: Reading, readings: list[Reading], tr
     """Why a sub-task gets its share."""
     shown = interval_text(score.value, score.low, score.high)
     if not treated:
-        return {"subtask": name, "share": share, "reason": f"replay: it is at {shown} and should stay there"}
+        return {"subtask": name, "share": share, "reason": f"replay, lest it be forgotten: {shown} now"}
     faults = [r for r in readings if r.probe == "fault" and r.by == {"subtask": name} and r.value]
     worst = max(faults, key=lambda r: (r.value or 0) * r.n, default=None)
     blame = f", mostly {worst.name} ({TABLE[worst.name].caption})" if worst and worst.name in TABLE else ""

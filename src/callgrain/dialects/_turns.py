@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from callgrain.core.types import Message, Prompt
+from callgrain.dialects._chat import result_text
 
 _OPEN, _CLOSE = "<think>", "</think>"
+
+
+def split_turns(prompt: Prompt, write: Callable[[Message], str]) -> tuple[str, list[tuple[str, str]]]:
+    """The opening system text, and the other turns as (role, text); `write` spells the assistant's."""
+    messages = list(prompt.messages)
+    head = messages.pop(0).text if messages and messages[0].role == "system" else ""
+    out: list[tuple[str, str]] = []
+    for message in messages:
+        if message.role == "assistant":
+            out.append(("assistant", write(message)))
+        elif message.results:
+            out.append(("tool", "\n".join(result_text(r) for r in message.results)))
+        else:
+            out.append((message.role, message.text))
+    return head, out
 
 
 def join_turns(turns: Sequence[tuple[str, str]], end: str) -> str:

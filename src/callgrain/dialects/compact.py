@@ -14,8 +14,7 @@ from typing import Any
 
 from callgrain.core.types import Call, Fault, Json, Message, Prompt, Tool
 from callgrain.dialects._calls import OPENING, clean, looks_bare, read_value, shown
-from callgrain.dialects._chat import result_text
-from callgrain.dialects._turns import cut_thought, join_turns, with_thought
+from callgrain.dialects._turns import cut_thought, join_turns, split_turns, with_thought
 
 HOW = (
     "You can call functions. To call, write one line a call and nothing else: @function parameter=value. "
@@ -36,31 +35,17 @@ class Compact:
 
     def turns(self, prompt: Prompt) -> list[tuple[str, str]]:
         """(role, text) of each turn; signatures and the way of writing calls stand in the system turn."""
-        head, rest = self._split(prompt)
+        head, rest = split_turns(prompt, self.write)
         tools = "\n".join(signature(tool) for tool in prompt.tools)
         intro = f"{head}\n\n{HOW}\n\nFunctions:\n{tools}".strip() if prompt.tools else head
         return [("system", intro), *rest] if intro else rest
 
     def render(self, prompt: Prompt) -> str:
         """The whole prompt as one text: for models trained on this dialect, so without saying how."""
-        head, rest = self._split(prompt)
+        head, rest = split_turns(prompt, self.write)
         tools = "\n".join(f"{signature(tool)} ;" for tool in prompt.tools)
         opening = [("system", head)] if head else []
         return join_turns([*opening, *([("tools", tools)] if tools else []), *rest], self.end)
-
-    def _split(self, prompt: Prompt) -> tuple[str, list[tuple[str, str]]]:
-        """The opening system text, and the other turns."""
-        head, out = "", list[tuple[str, str]]()
-        for message in prompt.messages:
-            if message.role == "system" and not out and not head:
-                head = message.text
-            elif message.role == "assistant":
-                out.append(("assistant", self.write(message)))
-            elif message.results:
-                out.append(("tool", "\n".join(result_text(r) for r in message.results)))
-            else:
-                out.append((message.role, message.text))
-        return head, out
 
     def write(self, message: Message) -> str:
         """An assistant turn as text."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from callgrain.core.types import Call, Fault, Json, Message, Prompt
 from callgrain.dialects._calls import OPENING, as_call, looks_bare, read_value, shown
-from callgrain.dialects._chat import as_function, result_text, text_of
-from callgrain.dialects._turns import cut_thought, join_turns, with_thought
+from callgrain.dialects._chat import as_function, text_of
+from callgrain.dialects._turns import cut_thought, join_turns, split_turns, with_thought
 
 HOW = (
     "You can call functions. To call, write nothing but a JSON list with one object a call: "
@@ -30,17 +30,8 @@ class JsonDialect:
     def turns(self, prompt: Prompt) -> list[tuple[str, str]]:
         """(role, text) of each turn; tools and the way of writing calls stand in the system turn."""
         tools = "\n".join(text_of(as_function(tool)["function"]) for tool in prompt.tools)
-        intro = f"{HOW}\n\nFunctions:\n{tools}" if prompt.tools else ""
-        out: list[tuple[str, str]] = []
-        for message in prompt.messages:
-            if message.role == "system" and not out:
-                intro = f"{message.text}\n\n{intro}".strip()
-            elif message.role == "assistant":
-                out.append(("assistant", self.write(message)))
-            elif message.results:
-                out.append(("tool", "\n".join(result_text(r) for r in message.results)))
-            else:
-                out.append((message.role, message.text))
+        head, out = split_turns(prompt, self.write)
+        intro = f"{head}\n\n{HOW}\n\nFunctions:\n{tools}".strip() if prompt.tools else head
         return [("system", intro), *out] if intro else out
 
     def render(self, prompt: Prompt) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from callgrain.core import plugins
+from callgrain.core.canonical import content_key
 from callgrain.core.protocols import Model
 
 
@@ -15,3 +17,12 @@ def open_model(spec: str, **options: Any) -> Model:
     """
     name, rest = plugins.split_spec(spec)
     return plugins.load("models", name)(rest, **{k: v for k, v in options.items() if v is not None})
+
+
+def weights_key(model: str) -> str:
+    """What tells two states of one model folder apart: size and time of its files; a hub id stands for itself."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
+    return content_key([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from callgrain.core import plugins
-from callgrain.core.canonical import content_key, text_key
+from callgrain.core.canonical import text_key
 from callgrain.core.errors import BadInput, UnknownName
 from callgrain.core.progress import Tell, silent
 from callgrain.core.protocols import Model, Probe, Rehearses
@@ -19,7 +19,7 @@ from callgrain.core.recipe import Recipe
 from callgrain.core.rows import Quarantine
 from callgrain.core.store import Run
 from callgrain.core.types import Prompt, Reading, Reply, Sample, Sampling, Verdict
-from callgrain.models._open import open_model
+from callgrain.models._open import open_model, weights_key
 from callgrain.probes._graded import SUBTASKS, Graded, subtask_of
 from callgrain.probes._pool import chunks, pool
 from callgrain.sources._open import open_source, set_aside
@@ -76,17 +76,8 @@ def start(recipe: DiagnoseRecipe, root: Path) -> Run:
         if k not in ("batch_size", "concurrency", "timeout_s", "key_env", "fail_on_error")
     }
     name = plugins.split_spec(recipe.source)[0]
-    return Run.open(root, "diagnose", name, naming, {"seed": recipe.seed, "model_hash": _model_hash(recipe.model)})
-
-
-def _model_hash(spec: str) -> str:
-    """What tells two models in the same folder apart: size and time of their weight files."""
-    name, rest = plugins.split_spec(spec)
-    folder = Path(rest)
-    if name != "local" or not folder.is_dir():
-        return ""
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
-    return content_key([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+    inputs = {"seed": recipe.seed, "model": weights_key(recipe.model.removeprefix("local:"))}
+    return Run.open(root, "diagnose", name, naming, inputs)
 
 
 def diagnose(recipe: DiagnoseRecipe, root: Path, *, tell: Tell = silent, model: Model | None = None) -> Run:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from callgrain.core.types import Answer, Call, Message, Prompt, Ref, Result, Sample, Tool, Trace, as_traits
+from callgrain.core.types import Accept, Answer, Call, Message, Prompt, Ref, Result, Sample, Tool, Trace, as_traits
 from callgrain.tools._execute import references, resolved
 
 
@@ -134,6 +134,11 @@ def sources(call: Call, trace: Trace) -> str:
     if not refs:
         return "request"
     return "result" if refs == len(call.arguments) else "mixed"
+
+
+def accepts_of(answer: Answer, index: int) -> dict[str, Accept]:
+    """What else is right for the arguments of call `index`, keyed as if it were the only call."""
+    return {f"0.{k.partition('.')[2]}": v for k, v in answer.accepts.items() if k.partition(".")[0] == str(index)}
 
 
 def own_tools(trace: Trace, names: Sequence[str]) -> tuple[Tool, ...]:

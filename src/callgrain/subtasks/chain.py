@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import cut, is_nested, is_ordered, tidy, wording
+from callgrain.subtasks._cut import accepts_of, cut, is_nested, is_ordered, tidy, wording
 from callgrain.verify.faults import at_levels
 from callgrain.verify.verdict import judge_calls
 
@@ -46,10 +46,7 @@ class Chain:
 
 def _call_right(sample: Sample, reply: Reply, index: int) -> bool:
     """Whether the call at `index` is right in its place."""
-    accepts = {
-        f"0.{k.partition('.')[2]}": v for k, v in sample.answer.accepts.items() if k.partition(".")[0] == str(index)
-    }
-    want = Answer(calls=(sample.answer.calls[index],), accepts=accepts)
+    want = Answer(calls=(sample.answer.calls[index],), accepts=accepts_of(sample.answer, index))
     message = reply.message
     if message is None:
         return False

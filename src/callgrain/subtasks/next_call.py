@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import concrete, cut, done, predecessors, wording
+from callgrain.subtasks._cut import accepts_of, concrete, cut, done, predecessors, wording
 from callgrain.verify.faults import KINDS
 from callgrain.verify.verdict import judge_calls
 
@@ -61,8 +61,7 @@ class NextCall:
         call = concrete(trace, index)
         if call is None:
             return None
-        accepts = {f"0.{k.partition('.')[2]}": v for k, v in trace.gold.accepts.items() if k.startswith(f"{index}.")}
-        return Answer(calls=(call,), accepts=accepts)
+        return Answer(calls=(call,), accepts=accepts_of(trace.gold, index))
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:
         """Right where the call is one of those that are free now, or the stop is due."""

@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Call, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import concrete, cut, done, is_nested, own_tools, predecessors, sources, tidy, wording
+from callgrain.subtasks._cut import (
+    accepts_of,
+    concrete,
+    cut,
+    done,
+    is_nested,
+    own_tools,
+    predecessors,
+    sources,
+    tidy,
+    wording,
+)
 from callgrain.verify.faults import at_levels
 from callgrain.verify.match import pair
 from callgrain.verify.values import same
@@ -51,10 +62,9 @@ class Slots:
         history, call = done(trace, [i for i in range(len(gold.calls)) if i != last]), concrete(trace, last)
         if history is None or call is None or not call.arguments:
             return
-        accepts = {f"0.{k.partition('.')[2]}": v for k, v in gold.accepts.items() if k.startswith(f"{last}.")}
         shown = ((*trace.messages, *history), own_tools(trace, [call.name]), instruction)
         source = sources(gold.calls[last], trace)
-        yield cut("slots", trace, shown, Answer(calls=(call,), accepts=accepts), source=source)
+        yield cut("slots", trace, shown, Answer(calls=(call,), accepts=accepts_of(gold, last)), source=source)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:
         """Right where every argument is, with none missing and none invented."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from callgrain.core import plugins
-from callgrain.core.canonical import content_key
 from callgrain.core.errors import BadInput, UnknownName
 from callgrain.core.progress import Tell, silent
 from callgrain.core.protocols import Method
 from callgrain.core.store import Run
+from callgrain.models._open import weights_key
 from callgrain.train._recipe import TrainRecipe
 
 _SPEED_ONLY = {"threads", "save_steps"}
@@ -34,12 +34,3 @@ def train(recipe: TrainRecipe, root: Path, *, tell: Tell = silent) -> Run:
             done = run.read("training")
             run.finish({"model": str(model), **{k: v for k, v in done.items() if k != "loss"}})
     return run
-
-
-def weights_key(model: str) -> str:
-    """What tells two states of one model folder apart: size and time of its files; a hub id stands for itself."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
-    return content_key([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
