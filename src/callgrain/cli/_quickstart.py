@@ -57,6 +57,7 @@ def quickstart(recipe: QuickstartRecipe, terminal: Terminal) -> Run:
 
 def _loop(recipe: QuickstartRecipe, run: Run, terminal: Terminal, began: float) -> None:
     root, tell = run.folder / "steps", terminal.tell
+    resumed = root.exists()
     learnt = f"{recipe.source},seed=1,worlds={recipe.worlds}"
     more = f"{recipe.source},seed={1 + recipe.worlds},worlds={recipe.worlds}"  # other worlds: no request comes twice
     terminal.line(
@@ -79,10 +80,11 @@ def _loop(recipe: QuickstartRecipe, run: Run, terminal: Terminal, began: float) 
     terminal.line("5/5  diagnosing again, on the same samples")
     after = diagnose(_asking(tuned, recipe), root, tell=tell)
     minutes = (time.monotonic() - began) / 60
+    took = f"{minutes:.1f} minutes on this machine" + (", counted from when it was last started" if resumed else "")
     page = write_page(
-        after, run.folder / "report.html", before=before, extra=_extra(recipe, base, tuned, prescription, minutes)
+        after, run.folder / "report.html", before=before, extra=_extra(recipe, base, tuned, prescription, took)
     )
-    run.finish({**_figures(before, after), "page": str(page), "minutes": round(minutes, 1)})
+    run.finish({**_figures(before, after), "page": str(page), "minutes": round(minutes, 1), "resumed": resumed})
 
 
 def _untrained(run: Run, recipe: QuickstartRecipe) -> Path:
@@ -120,7 +122,7 @@ def _asking(trained: Run, recipe: QuickstartRecipe) -> DiagnoseRecipe:
     )
 
 
-def _extra(recipe: QuickstartRecipe, base: Run, tuned: Run, prescription: Run, minutes: float) -> dict[str, Any]:
+def _extra(recipe: QuickstartRecipe, base: Run, tuned: Run, prescription: Run, took: str) -> dict[str, Any]:
     """What the page says beside the two diagnoses."""
     learnt, more = base.read("training"), tuned.read("training")
     taught = ", ".join(part.partition("=")[0] for part in recipe.base_subtasks.split(","))
@@ -129,7 +131,7 @@ def _extra(recipe: QuickstartRecipe, base: Run, tuned: Run, prescription: Run, m
         f"{learnt['rows']:,} rows of {taught} only. Its gaps are made on purpose, so that you can see whether the "
         "diagnosis finds them; what was prescribed comes from the diagnosis alone.",
         "Both diagnoses ask the same samples, on tools whose names and signatures no training row has shown.",
-        f"Made in {minutes:.1f} minutes on this machine.",
+        f"It took {took}.",
     ]
     figures = {
         "base rows": learnt["rows"],
