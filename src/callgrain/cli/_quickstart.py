@@ -131,6 +131,8 @@ def _extra(recipe: QuickstartRecipe, base: Run, tuned: Run, prescription: Run, t
         f"{learnt['rows']:,} rows of {taught} only. Its gaps are made on purpose, so that you can see whether the "
         "diagnosis finds them; what was prescribed comes from the diagnosis alone.",
         "Both diagnoses ask the same samples, on tools whose names and signatures no training row has shown.",
+        "What is shown is the effect of more training on the prescribed rows, not that they are better than as many "
+        "others: that takes an arm with the same budget on other rows.",
         f"It took {took}.",
     ]
     figures = {

@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -159,13 +159,24 @@ class Run:
         self._lock: int | None = None
 
     @classmethod
-    def open(cls, root: Path, verb: str, name: str, recipe: dict[str, Any], inputs: dict[str, Any]) -> Self:
+    def open(
+        cls,
+        root: Path,
+        verb: str,
+        name: str,
+        recipe: dict[str, Any],
+        inputs: dict[str, Any],
+        *,
+        unnamed: Collection[str] = (),
+    ) -> Self:
         """The folder of this recipe with these inputs; made, or found again and locked.
 
-        `inputs` (hashes, specs, seed) take part in the name. Raises CallgrainError where
-        another process is at work in it, BadInput where the folder cannot be written.
+        `inputs` (hashes, specs, seed) take part in the name; settings in `unnamed` do not: those that
+        only change speed, and paths for which a hash among the inputs stands. Raises CallgrainError
+        where another process is at work in it, BadInput where the folder cannot be written.
         """
-        tail = content_key({"verb": verb, "recipe": recipe, "inputs": inputs})[:8]
+        naming = {key: value for key, value in recipe.items() if key not in unnamed}
+        tail = content_key({"verb": verb, "recipe": naming, "inputs": inputs})[:8]
         run = cls(root / verb / f"{name}-{tail}")
         try:
             run.folder.mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def build(recipe: BuildRecipe, root: Path, *, tell: Tell = silent) -> Run:
         raise BadInput(f"{recipe.source} is a benchmark", "train on something else, or add --force and never report it")
     due = quotas(weights(recipe.subtask), recipe.n)
     name = plugins.split_spec(recipe.source)[0]
-    with Run.open(root, "build", name, recipe.model_dump(exclude={"force"}), {"seed": recipe.seed}) as run:
+    with Run.open(root, "build", name, recipe.model_dump(), {"seed": recipe.seed}, unnamed={"force"}) as run:
         if not run.is_done:
             _fill(recipe, run, source, split, due, tell)
     return run

@@ -41,14 +41,15 @@ def prescribe(recipe: PrescribeRecipe, root: Path) -> Run:
     readings = [Reading.model_validate(row) for row in diagnosis.rows("readings")]
     scores = {str(r.by["subtask"]): r for r in readings if r.probe == "subtask" and r.name == "ok" and len(r.by) == 1}
     treated = _treated(scores, recipe)
-    settings = diagnosis.read("settings")
+    settings = diagnosis.read("recipe")
     shares = _shares(scores, treated, recipe.replay)
     reasons = [_reason(name, share, scores[name], readings, name in treated) for name, share in shares.items()]
     mixture = ",".join(f"{name}={share:.4f}" for name, share in shares.items())
     build = {"source": settings["source"], "split": "train", "subtask": mixture, "n": recipe.n, "seed": 1}
     notes = {"build": "rows: " + "; ".join(f"{r['subtask']} {r['share']:.0%}: {r['reason']}" for r in reasons)}
     trained = {"model": _trainable(settings["model"]), "method": "sft"}
-    with Run.open(root, "prescribe", "mixture", recipe.model_dump(), {"diagnosis": diagnosis.folder.name}) as run:
+    inputs = {"diagnosis": diagnosis.folder.name}
+    with Run.open(root, "prescribe", "mixture", recipe.model_dump(), inputs, unnamed={"run"}) as run:
         if not run.is_done:
             run.write(
                 "prescription", {"mixture": shares, "reasons": reasons, "advice": _advice(readings), "build": build}

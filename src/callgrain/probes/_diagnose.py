@@ -61,6 +61,10 @@ _MODEL_OPTIONS = {
 }
 
 
+_UNNAMED = {"model", "batch_size", "concurrency", "timeout_s", "key_env", "fail_on_error"}
+"""What only changes speed; and the model's spec, for which its weights stand: a folder may be moved."""
+
+
 def open_recipe_model(recipe: DiagnoseRecipe) -> Model:
     """The recipe's model with the options that its back end takes."""
     back_end = plugins.split_spec(recipe.model)[0]
@@ -69,15 +73,10 @@ def open_recipe_model(recipe: DiagnoseRecipe) -> Model:
 
 
 def start(recipe: DiagnoseRecipe, root: Path) -> Run:
-    """The run folder of this diagnosis: made, or found again. What only changes speed is not part of its name."""
-    naming = {
-        k: v
-        for k, v in recipe.model_dump().items()
-        if k not in ("batch_size", "concurrency", "timeout_s", "key_env", "fail_on_error")
-    }
+    """The run folder of this diagnosis: made, or found again."""
     name = plugins.split_spec(recipe.source)[0]
     inputs = {"seed": recipe.seed, "model": weights_key(recipe.model.removeprefix("local:"))}
-    return Run.open(root, "diagnose", name, naming, inputs)
+    return Run.open(root, "diagnose", name, recipe.model_dump(), inputs, unnamed=_UNNAMED)
 
 
 def diagnose(recipe: DiagnoseRecipe, root: Path, *, tell: Tell = silent, model: Model | None = None) -> Run:
@@ -87,7 +86,6 @@ def diagnose(recipe: DiagnoseRecipe, root: Path, *, tell: Tell = silent, model: 
     reply is recorded as such and counted.
     """
     with start(recipe, root) as run:
-        run.write("settings", recipe.model_dump())
         if not run.is_done:
             _work(recipe, run, tell, model)
     return run

@@ -12,7 +12,8 @@ from callgrain.core.store import Run
 from callgrain.models._open import weights_key
 from callgrain.train._recipe import TrainRecipe
 
-_SPEED_ONLY = {"threads", "save_steps"}
+_UNNAMED = {"threads", "save_steps", "model", "rows"}
+"""What only changes speed; and paths, for which their content stands: a folder of runs may be moved."""
 
 
 def train(recipe: TrainRecipe, root: Path, *, tell: Tell = silent) -> Run:
@@ -26,9 +27,7 @@ def train(recipe: TrainRecipe, root: Path, *, tell: Tell = silent) -> Run:
     rows = Run.find(Path(recipe.rows))
     method: Method = plugins.load("train", recipe.method)()
     inputs = {"rows": rows.folder.name, "model": weights_key(recipe.model), "seed": recipe.seed}
-    settings = recipe.model_dump()
-    naming = {k: v for k, v in settings.items() if k not in _SPEED_ONLY}
-    with Run.open(root, "train", recipe.method, naming, inputs) as run:
+    with Run.open(root, "train", recipe.method, recipe.model_dump(), inputs, unnamed=_UNNAMED) as run:
         if not run.is_done:
             model = method.train(recipe, run, tell)
             done = run.read("training")
