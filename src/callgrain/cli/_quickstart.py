@@ -171,7 +171,8 @@ def _figures(before: Run, after: Run) -> dict[str, Any]:
 def _say(done: dict[str, Any], terminal: Terminal) -> None:
     """The figures, for the terminal."""
     terminal.line(f"{'sub-task':10} {'before':24} {'after':24} difference (paired, 95 %)")
-    for name, change in done["difference"].items():
+    for name in in_order(done["difference"]):
+        change = done["difference"][name]
         before, after = (interval_text(*done[side][name]) for side in ("before", "after"))
         terminal.line(f"{name:10} {before:24} {after:24} {interval_text(*change[:3])} {change[3]}")
     terminal.line(f"\n{done['minutes']} minutes. Open the page: {done['page']}")
