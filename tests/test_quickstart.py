@@ -18,7 +18,12 @@ SMALL = ["--base-rows", "400", "--rows", "200", "--n", "16", "--worlds", "4"]
 
 
 def start(out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "callgrain.cli.main", "quickstart", *SMALL, "--out", str(out), *more]
+    # A shell that starts a command in the background has it and its children ignore Ctrl-C: ask for it again.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from callgrain.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "quickstart", *SMALL, "--out", str(out), *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
