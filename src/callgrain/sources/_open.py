@@ -9,7 +9,7 @@ from callgrain.core.rows import Quarantine
 
 
 def open_source(spec: str, *, split: str = "", strict: bool = False) -> tuple[Source, str]:
-    """(source, split); without a split, the last that the source names for checking.
+    """(source, split); without a split its `test`, else `dev`, else `train`, else the first it has.
 
     With `strict` the first bad line stops the run; else bad lines are set aside and counted.
     Raises UnknownName for an unknown source or split, BadInput where its files are not there.

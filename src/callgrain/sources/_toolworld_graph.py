@@ -13,7 +13,7 @@ from random import Random
 
 from callgrain.core.types import Call, Json, Ref, Result
 from callgrain.tools._catalogue import Catalogue
-from callgrain.tools._execute import execute, references
+from callgrain.tools._execute import execute
 from callgrain.tools._toolworld import Param, Universe
 
 Shape = tuple[tuple[int, ...], ...]
@@ -213,9 +213,3 @@ def _draw(world: Universe, param: Param, before: list[Json], rng: Random) -> Jso
         value = kind.draw(rng)
     before.append(value)
     return value
-
-
-def parents_of(calls: Sequence[Call]) -> Shape:
-    """For each call, the indices of the calls that it refers to."""
-    at = {call.label: index for index, call in enumerate(calls)}
-    return tuple(tuple(sorted({at[r.label] for r in references(call)})) for call in calls)

@@ -7,7 +7,6 @@ that a decoder of a million parameters can read it; elsewhere it is one of sever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 
 from callgrain.core.types import Accept, Answer, Call, Message, Prompt, Ref, Result, Sample, Tool, Trace, as_traits
 from callgrain.tools._execute import references, resolved
@@ -41,11 +40,6 @@ def spoken(gold: Answer) -> str:
     """The words of a turn without calls: a question begins with ASK and a refusal with DECLINE."""
     mark = {"ask": "ASK", "decline": "DECLINE"}.get(gold.decision, "")
     return gold.text if gold.text.startswith(mark) and gold.text else f"{mark} {gold.text}".strip()
-
-
-def wording(rng: Random, wordings: Sequence[str]) -> str:
-    """One of the instruction's wordings."""
-    return rng.choice(list(wordings))
 
 
 def shape(calls: Sequence[Call]) -> dict[str, int]:
@@ -128,7 +122,7 @@ def _plain(result: Result, name: str) -> Result:
     return result.model_copy(update={"label": None, "name": name})
 
 
-def sources(call: Call, trace: Trace) -> str:
+def sources(call: Call) -> str:
     """Where the call's values come from: `result` (an earlier call's), `request`, or `mixed`."""
     refs = sum(Ref.read(v) is not None for v in call.arguments.values())
     if not refs:

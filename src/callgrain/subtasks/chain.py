@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import accepts_of, cut, is_nested, is_ordered, tidy, wording
+from callgrain.subtasks._cut import accepts_of, cut, is_nested, is_ordered, tidy
 from callgrain.verify.faults import at_levels
 from callgrain.verify.verdict import judge_calls
 
@@ -29,7 +29,7 @@ class Chain:
         if gold.decision != "call" or len(gold.calls) < 2 or is_nested(gold.calls) or not is_ordered(gold):
             return
         answer = Answer(calls=tidy(gold.calls), accepts=gold.accepts, ordered=gold.ordered, before=gold.before)
-        yield cut("chain", trace, (trace.messages, trace.tools, wording(rng, WORDINGS)), answer)
+        yield cut("chain", trace, (trace.messages, trace.tools, rng.choice(WORDINGS)), answer)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:
         """Right where every call is, in the order that counts."""

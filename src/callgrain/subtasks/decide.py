@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import cut, spoken, tidy, wording
+from callgrain.subtasks._cut import cut, spoken, tidy
 from callgrain.verify.faults import at_levels
 from callgrain.verify.verdict import branch, judge_branch
 
@@ -45,7 +45,7 @@ class Decide:
             others = tuple(t for t in tools if t.name not in wanted)
             if others and rng.random() < 0.5:
                 tools, answer = others, Answer(decision="decline", text="DECLINE")
-        prompt = (trace.messages, tools, wording(rng, WORDINGS))
+        prompt = (trace.messages, tools, rng.choice(WORDINGS))
         yield cut("decide", trace, prompt, answer, branch=answer.decision)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import cut, spoken, tidy, wording
+from callgrain.subtasks._cut import cut, spoken, tidy
 from callgrain.subtasks._executed import with_execution
 from callgrain.verify.faults import KINDS
 from callgrain.verify.verdict import judge_branch, judge_calls
@@ -33,7 +33,7 @@ class Full:
         answer = gold.model_copy(update={"calls": tidy(gold.calls), "facts": ()})
         if gold.decision != "call":
             answer = Answer(decision=gold.decision, text=spoken(gold))
-        prompt = (trace.messages, trace.tools, wording(rng, WORDINGS))
+        prompt = (trace.messages, trace.tools, rng.choice(WORDINGS))
         yield cut("full", trace, prompt, answer, branch=gold.decision)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Call, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import cut, wording
+from callgrain.subtasks._cut import cut
 from callgrain.verify.faults import at_levels
 from callgrain.verify.verdict import judge_calls
 
@@ -40,7 +40,7 @@ class Names:
             return
         gold = trace.gold
         answer = Answer(calls=tuple(Call(name=c.name) for c in gold.calls), ordered=gold.ordered, before=gold.before)
-        yield cut("names", trace, (trace.messages, trace.tools, wording(rng, WORDINGS)), answer)
+        yield cut("names", trace, (trace.messages, trace.tools, rng.choice(WORDINGS)), answer)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:
         """Right where the multiset (or the sequence, where ordered) of names is exact."""

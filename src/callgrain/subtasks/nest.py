@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import cut, is_nested, wording
+from callgrain.subtasks._cut import cut, is_nested
 from callgrain.subtasks._executed import with_execution
 from callgrain.verify.faults import at_levels
 from callgrain.verify.verdict import judge_calls
@@ -38,7 +38,7 @@ class Nest:
         """One sample a trace in which an argument is a reference."""
         if trace.gold.decision == "call" and is_nested(trace.gold.calls):
             gold = trace.gold.model_copy(update={"text": "", "facts": ()})
-            yield cut("nest", trace, (trace.messages, trace.tools, wording(rng, WORDINGS)), gold)
+            yield cut("nest", trace, (trace.messages, trace.tools, rng.choice(WORDINGS)), gold)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:
         """Right where the call graph is the gold's."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import accepts_of, concrete, cut, done, predecessors, wording
+from callgrain.subtasks._cut import accepts_of, concrete, cut, done, predecessors
 from callgrain.verify.faults import KINDS
 from callgrain.verify.verdict import judge_calls
 
@@ -53,7 +53,7 @@ class NextCall:
             return
         first = answers[0] if answers else Answer(decision="answer", text=STOP)
         answer = first.model_copy(update={"instead": tuple(answers[1:])})
-        prompt = ((*trace.messages, *history), trace.tools, wording(rng, WORDINGS))
+        prompt = ((*trace.messages, *history), trace.tools, rng.choice(WORDINGS))
         yield cut("next_call", trace, prompt, answer, k=len(made), stop=not answers)
 
     def _way(self, trace: Trace, index: int) -> Answer | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import cut, is_nested, is_ordered, tidy, wording
+from callgrain.subtasks._cut import cut, is_nested, is_ordered, tidy
 from callgrain.verify.faults import at_levels
 from callgrain.verify.verdict import judge_calls
 
@@ -36,7 +36,7 @@ class Parallel:
             return
         same = len({c.name for c in gold.calls}) < len(gold.calls)
         answer = Answer(calls=tidy(gold.calls), accepts=gold.accepts)
-        prompt = (trace.messages, trace.tools, wording(rng, WORDINGS))
+        prompt = (trace.messages, trace.tools, rng.choice(WORDINGS))
         yield cut("parallel", trace, prompt, answer, same_function=same)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:

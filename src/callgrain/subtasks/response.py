@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
-from callgrain.subtasks._cut import cut, done, wording
+from callgrain.subtasks._cut import cut, done
 from callgrain.verify.facts import judge_text
 from callgrain.verify.faults import at_levels
 
@@ -40,7 +40,7 @@ class Response:
         if history is None:
             return
         answer = Answer(decision="answer", text=trace.reply, facts=trace.gold.facts)
-        prompt = ((*trace.messages, *history), trace.tools, wording(rng, WORDINGS))
+        prompt = ((*trace.messages, *history), trace.tools, rng.choice(WORDINGS))
         yield cut("response", trace, prompt, answer, facts=len(answer.facts))
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:

@@ -20,7 +20,6 @@ from callgrain.subtasks._cut import (
     predecessors,
     sources,
     tidy,
-    wording,
 )
 from callgrain.verify.faults import at_levels
 from callgrain.verify.match import pair
@@ -51,7 +50,7 @@ class Slots:
         gold = trace.gold
         if gold.decision != "call" or not any(c.arguments for c in gold.calls):
             return
-        instruction = wording(rng, WORDINGS)
+        instruction = rng.choice(WORDINGS)
         if not is_nested(gold.calls):
             answer = gold.model_copy(update={"calls": tidy(gold.calls), "ordered": False, "before": (), "text": ""})
             tools = own_tools(trace, [c.name for c in gold.calls])
@@ -63,7 +62,7 @@ class Slots:
         if history is None or call is None or not call.arguments:
             return
         shown = ((*trace.messages, *history), own_tools(trace, [call.name]), instruction)
-        source = sources(gold.calls[last], trace)
+        source = sources(gold.calls[last])
         yield cut("slots", trace, shown, Answer(calls=(call,), accepts=accepts_of(gold, last)), source=source)
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from callgrain.core.canonical import content_key
 from callgrain.core.types import Accept, Answer, Call, Json, Ref, Tool
 from callgrain.verify.values import equal, same, with_defaults
 
@@ -84,8 +85,6 @@ class Graph:
 
 def _digest(value: Json) -> str:
     """A short stand-in, so that a deep graph does not unfold into an exponential one."""
-    from callgrain.core.canonical import content_key
-
     return content_key(value)
 
 
