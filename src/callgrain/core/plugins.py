@@ -16,8 +16,13 @@ from typing import Any
 
 from callgrain.core.errors import CallgrainError, UnknownName
 
-FAMILIES: tuple[str, ...] = ("tools", "dialects", "models", "sources", "subtasks", "probes", "train")
+FAMILIES: tuple[str, ...] = (
+    "tools", "dialects", "compat", "models", "sources", "subtasks", "records", "probes", "train",
+)  # fmt: skip
 """Rooms in which a file is a plug-in."""
+
+_ROOMS = {"compat": "verify.compat"}
+"""Families whose room stands inside another."""
 
 
 @cache
@@ -25,7 +30,7 @@ def names(family: str) -> tuple[str, ...]:
     """Ids of every plug-in of `family`, built in and third-party, sorted. Raises UnknownName."""
     if family not in FAMILIES:
         raise UnknownName("family", family, FAMILIES)
-    room = importlib.import_module(f"callgrain.{family}")
+    room = importlib.import_module(_module(family))
     own = {m.name for m in pkgutil.iter_modules(room.__path__) if not m.name.startswith("_")}
     others = {e.name for e in importlib.metadata.entry_points(group=f"callgrain.{family}")}
     return tuple(sorted(own | others))
@@ -39,7 +44,7 @@ def load(family: str, name: str) -> Any:
     for entry in importlib.metadata.entry_points(group=f"callgrain.{family}"):
         if entry.name == name:
             return entry.load()
-    module = importlib.import_module(f"callgrain.{family}.{name}")
+    module = importlib.import_module(f"{_module(family)}.{name}")
     if not hasattr(module, "plugin"):
         raise CallgrainError(f"callgrain.{family}.{name} has no `plugin`", "name what the file offers `plugin`")
     return module.plugin
@@ -57,10 +62,14 @@ def _own_doc(family: str, name: str) -> str | None:
     import ast
     from importlib.util import find_spec
 
-    spec = find_spec(f"callgrain.{family}.{name}")
+    spec = find_spec(f"{_module(family)}.{name}")
     if spec is None or not spec.origin:
         return None
     return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+
+
+def _module(family: str) -> str:
+    return f"callgrain.{_ROOMS.get(family, family)}"
 
 
 def split_spec(spec: str) -> tuple[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from callgrain.core.progress import Tell, silent
-from callgrain.core.types import Fault, Message, Prompt, Reading, Reply, Sample, Trace, Verdict
+from callgrain.core.types import Fault, Json, Message, Prompt, Reading, Reply, Sample, Trace, Verdict
 
 
 @runtime_checkable
@@ -76,6 +76,30 @@ class SubTask(Protocol):
     def samples(self, trace: Trace, rng: Random) -> Iterator[Sample]: ...
 
     def grade(self, sample: Sample, reply: Reply) -> Verdict: ...
+
+
+@runtime_checkable
+class Grader(Protocol):
+    """Judges Replies to Samples as somebody else's grader does (`strict` is the sub-task's own).
+
+    `verdict.ok` is that grader's own yes or no, `verdict.detail` its own name of the error, and
+    the faults are that error in our table. A key it cannot read is `not_applicable`.
+    """
+
+    def judge(self, sample: Sample, reply: Reply) -> Verdict: ...
+
+
+@runtime_checkable
+class Record(Protocol):
+    """A way in which outputs lie recorded on disk, one JSON object an item.
+
+    `fits` says whether a row is of this kind (exactly one built-in kind fits any row); `read`
+    gives the Reply in it, with tool names as the prompt has them, and never raises.
+    """
+
+    def fits(self, row: Mapping[str, Json]) -> bool: ...
+
+    def read(self, row: Mapping[str, Json], tools: Sequence[str]) -> Reply: ...
 
 
 @runtime_checkable

@@ -25,6 +25,11 @@ Mutates = Literal["yes", "no", "unknown"]
 State = Literal["graded", "not_applicable", "grader_error"]
 
 
+def _unset(value: Any) -> bool:
+    """Fields that are seldom set stay out of the JSON, and out of the key, where they are not."""
+    return value is None or value == ""
+
+
 class Noun(BaseModel):
     """A frozen value: unknown fields are refused, equality is by content."""
 
@@ -140,7 +145,8 @@ class Answer(Noun):
     order as it stands. `accepts` is keyed `"<call index>.<parameter>"`. `instead` holds
     other answers that are right as well. `result` is what executing the calls
     gives, under `world`, the name of a built-in executable catalogue ("" where the tools
-    cannot be run). `facts` must occur in a written reply; `grounds` may.
+    cannot be run). `facts` must occur in a written reply; `grounds` may. `native` is the key
+    as the data set publishes it, keyed by the grader that reads it (`verify/compat`).
     """
 
     decision: Decision = "call"
@@ -153,6 +159,7 @@ class Answer(Noun):
     facts: tuple[str, ...] = ()
     result: Json = None
     world: str = ""
+    native: dict[str, Json] | None = Field(default=None, exclude_if=_unset)
 
     @property
     def message(self) -> Message:
@@ -206,12 +213,17 @@ class Sample(Noun):
 
 
 class Fault(Noun):
-    """One named thing wrong: its kind stands in the closed table of `verify/faults.py`."""
+    """One named thing wrong: its kind stands in the closed table of `verify/faults.py`.
+
+    `detail` narrows a kind where something knows better: a form fault's near-miss (`fence`,
+    `single_quotes`, ...), another grader's own name of the error.
+    """
 
     kind: str
     where: str = ""
     expected: Json = None
     given: Json = None
+    detail: str = Field(default="", exclude_if=_unset)
 
 
 class Reply(Noun):
@@ -219,13 +231,15 @@ class Reply(Noun):
 
     Exactly one of `message`, `fault` (the text could not be read) and `failure` (the
     back end gave no text: refused, timed out) is set. `logprobs` are natural logs of each
-    generated token's probability, where the back end gives them.
+    generated token's probability, where the back end gives them. Beside a `fault`,
+    `recovered` is the turn that was probably meant: for reports, never for the verdict.
     """
 
     text: str = ""
     message: Message | None = None
     fault: Fault | None = None
     failure: str | None = None
+    recovered: Message | None = Field(default=None, exclude_if=_unset)
     tokens: tuple[str, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     usage: dict[str, int] = Field(default_factory=dict)

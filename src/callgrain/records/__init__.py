@@ -1,0 +1,1 @@
+"""Family: ways in which model outputs lie recorded on disk; each undoes its own wire format."""

@@ -1,0 +1,1 @@
+"""Family: graders of other people, faithful to their quirks, on our nouns."""
