@@ -66,9 +66,12 @@ def tokenizer(template: str | None):
 @example(Message(text='```json\n{"name": "f"}\n```'))
 @example(Message(text="<\\\\tool_call>", thought="</think>\n"))
 @example(Message(text="\n", calls=(Call(name="f", label=""),)))
+@example(Message(text='{"name": "f"}', calls=(Call(name="f"),)))
+@example(Message(text="Sure: {'name': 'f', 'arguments': {}}"))
 def test_a_turn_reads_back_as_it_was_written(message: Message) -> None:
     dialect = ChatTemplate()
-    assert dialect.parse(dialect.write(message)) == message
+    for dialect.may_be_thinking in (True, False):
+        assert dialect.parse(dialect.write(message)) == message
 
 
 def test_a_turn_reads_back_through_a_template() -> None:
@@ -101,7 +104,6 @@ CALL = Call(name="get_weather", arguments={"city": "Graz"})
         '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Graz"}}]',
         '[TOOL_CALLS] get_weather[ARGS]{"city": "Graz"}',
         '[{"name": "get_weather", "arguments": {"city": "Graz"}}]',
-        '```json\n[{"name": "get_weather", "arguments": {"city": "Graz"}}]\n```',
         '<function_call>{"name": "get_weather", "arguments": {"city": "Graz"}}</function_call>',
         '<|tool_call_start|>[get_weather(city="Graz")]<|tool_call_end|>',
         '{"type": "function", "function": {"name": "get_weather", "arguments": {"city": "Graz"}}}',
@@ -127,7 +129,9 @@ def test_thought_text_and_several_calls() -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ('<tool_call>\n{"name": "f", "arguments": {"a": ', "unparsable"),
+        ('<tool_call>\n{"name": "f", "arguments": {"a": ', "truncated"),
+        ('```json\n[{"name": "f", "arguments": {"a": 1}}]\n```', "wrong_shape"),
+        ('{"name": "f", "arguments": {"a": 1}}\nDone.', "wrong_shape"),
         ('<tool_call>{"name": "f", "arguments": {"a": NaN}}</tool_call>', "unparsable"),
         ('<tool_call>{"name": "f", "arguments": {"a": 1e999}}</tool_call>', "unparsable"),
         ("<tool_call>" + '{"name":"f","arguments":' + '{"a":' * 5000, "unparsable"),
@@ -178,6 +182,17 @@ def test_the_template_gets_tools_calls_and_results() -> None:
     assert text.endswith("<|im_start|>assistant\n")
     written = dialect.write(Message(calls=(CALL,)))
     assert written == '<tool_call>\n{"name": "get_weather", "parameters": {"city": "Graz"}}\n</tool_call>'
+
+
+def test_only_a_prompt_that_opens_a_thought_lets_a_turn_begin_inside_it() -> None:
+    text = "hm</think>\n\nSo."
+    assert ChatTemplate().parse(text) == Message(text="So.", thought="hm")
+    opening = ChatTemplate(tokenizer(CHATML_TOOLS.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")))
+    assert opening.may_be_thinking
+    assert opening.parse(text) == Message(text="So.", thought="hm")
+    other = ChatTemplate(tokenizer(CHATML_TOOLS))
+    assert not other.may_be_thinking
+    assert other.parse(text) == Message(text=text)
 
 
 def test_a_template_without_tools_speaks_json() -> None:

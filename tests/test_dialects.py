@@ -172,7 +172,7 @@ def test_compact_passes_over_blanks_around_its_marks() -> None:
     ("name", "text", "kind"),
     [
         ("json", '[{"name": "f", "arguments": {"a": 1}}', "truncated"),
-        ("json", '[{"name": "f", "arguments": {"a": 1}}] and more', "unparsable"),
+        ("json", '[{"name": "f", "arguments": {"a": 1}}] and more', "wrong_shape"),
         ("json", "[{'name': 'f'}]", "unparsable"),
         ("json", '[{"tool": "f", "input": {}}]', "wrong_shape"),
         ("json", '{"text": 3}', "wrong_shape"),

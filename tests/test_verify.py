@@ -17,7 +17,7 @@ from callgrain.tools._execute import execute, outcome
 from callgrain.verify.facts import judge_text, states, tokens, ungrounded
 from callgrain.verify.faults import KINDS
 from callgrain.verify.lint import lint
-from callgrain.verify.match import pair
+from callgrain.verify.key import pair
 from callgrain.verify.spoil import kinds_on
 from callgrain.verify.values import MODES, equal, same, with_defaults
 from callgrain.verify.verdict import branch, judge_branch, judge_calls
@@ -169,7 +169,7 @@ def test_defaults_stand_in_for_what_is_left_out() -> None:
 
 def test_the_pairing_is_optimal_and_not_greedy() -> None:
     gold = Answer(calls=(call("f", x=1, y=1), call("f", x=1, y=2)))
-    pairs = pair(gold, [call("f", x=1, y=9), call("f", x=1, y=1)], {"f": F}).pairs
+    pairs = pair(gold, [call("f", x=1, y=9), call("f", x=1, y=1)], [F]).pairs
     assert pairs == ((0, 1), (1, 0))
     assert kinds(gold, call("f", x=1, y=9), call("f", x=1, y=1)) == ["wrong_value"]
 
@@ -177,9 +177,9 @@ def test_the_pairing_is_optimal_and_not_greedy() -> None:
 def test_ties_keep_the_calls_in_place() -> None:
     gold = Answer(calls=tuple(call("f", x=i) for i in range(5)))
     given = [call("f", x=100 + i) for i in range(5)]
-    assert pair(gold, given, {"f": F}).pairs == tuple((i, i) for i in range(5))
-    assert pair(gold, given[:3], {"f": F}).pairs == ((0, 0), (1, 1), (2, 2))
-    assert pair(Answer(calls=gold.calls[:2]), given, {"f": F}).pairs == ((0, 0), (1, 1))
+    assert pair(gold, given, [F]).pairs == tuple((i, i) for i in range(5))
+    assert pair(gold, given[:3], [F]).pairs == ((0, 0), (1, 1), (2, 2))
+    assert pair(Answer(calls=gold.calls[:2]), given, [F]).pairs == ((0, 0), (1, 1))
 
 
 @given(

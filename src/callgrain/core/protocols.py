@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from callgrain.core.progress import Tell, silent
-from callgrain.core.types import Fault, Json, Message, Prompt, Reading, Reply, Sample, Trace, Verdict
+from callgrain.core.types import Call, Fault, Json, Message, Prompt, Reading, Reply, Sample, Trace, Verdict
 
 
 @runtime_checkable
@@ -25,6 +26,31 @@ class Source(Protocol):
     def traces(self, split: str) -> Iterator[Trace]: ...
 
 
+@dataclass(frozen=True)
+class Event:
+    """A piece of a turn that is still being said, and certain: text, thought or one whole call."""
+
+    text: str = ""
+    thought: str = ""
+    call: Call | None = None
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Reads one turn as it comes, in pieces of any size; work is linear in the text.
+
+    `feed` gives what has become certain; an event is never taken back. `rest`, called once after
+    the last piece, gives what was held back, and `close` what `parse` gives for the whole text.
+    Where that is a Message, all events together are its thought, text and calls.
+    """
+
+    def feed(self, chunk: str) -> list[Event]: ...
+
+    def rest(self) -> list[Event]: ...
+
+    def close(self) -> Message | Fault: ...
+
+
 @runtime_checkable
 class Dialect(Protocol):
     """How a model is spoken to. `parse(write(m)) == m` for every assistant turn m.
@@ -32,7 +58,9 @@ class Dialect(Protocol):
     `turns` spells the prompt as (role, text) pairs for back ends that have roles of their
     own; `render` is the whole prompt as one text, ready for the assistant to go on from.
     `end` is the text at which the assistant's turn ends. Quirks are undone in `parse`: what
-    cannot be read comes back as a form Fault, never as an exception.
+    cannot be read comes back as a form Fault, never as an exception. `stream` reads a turn piece
+    by piece (`dialects/_stream.Buffered(self.parse)` will do). Optional: `recover(text)`, the turn
+    that a text which `parse` refuses probably means, or None.
     """
 
     end: str
@@ -44,6 +72,8 @@ class Dialect(Protocol):
     def write(self, message: Message) -> str: ...
 
     def parse(self, text: str) -> Message | Fault: ...
+
+    def stream(self) -> Stream: ...
 
 
 @runtime_checkable

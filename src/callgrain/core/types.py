@@ -30,6 +30,10 @@ def _unset(value: Any) -> bool:
     return value is None or value == ""
 
 
+_put = object.__setattr__
+_FIELDS: dict[type, set[str]] = {}
+
+
 class Noun(BaseModel):
     """A frozen value: unknown fields are refused, equality is by content."""
 
@@ -39,6 +43,19 @@ class Noun(BaseModel):
     def key(self) -> str:
         """Content hash (16 hex digits): the same content has the same key on every machine."""
         return content_key(self.model_dump(mode="json"))
+
+    @classmethod
+    def trusted(cls, fields: dict[str, Any]) -> Self:
+        """A noun from all of its fields, valid as they are: without validation, for the hottest loops only.
+
+        What `model_construct` does, without looking for defaults: a quarter of its time.
+        """
+        made = object.__new__(cls)
+        _put(made, "__dict__", fields)
+        _put(made, "__pydantic_fields_set__", _FIELDS.get(cls) or _FIELDS.setdefault(cls, set(cls.model_fields)))
+        _put(made, "__pydantic_extra__", None)
+        _put(made, "__pydantic_private__", None)
+        return made
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields changed; its key is its own, not the one it was copied with."""
@@ -80,7 +97,7 @@ class Ref(Noun):
     @classmethod
     def read(cls, value: Json) -> Self | None:
         """The reference that `value` spells, or None where it is an ordinary value."""
-        if not isinstance(value, str):
+        if not isinstance(value, str) or value[:1] != "$":
             return None
         found = _REF.fullmatch(value)
         return cls(label=found[1], path=found[2] or "") if found else None

@@ -17,6 +17,9 @@ from callgrain.core.types import Call, Fault, Json
 DEPTH_LIMIT = 64
 """Deepest nesting of a JSON value that is read."""
 
+PYTHON_LIMIT = 20_000
+"""Most letters of calls in Python: its parser is the slowest of those used here."""
+
 OPENINGS: dict[str, str] = {
     "<tool_call>": "</tool_call>",
     "<function_call>": "</function_call>",
@@ -28,9 +31,16 @@ OPENINGS: dict[str, str] = {
 }
 """Marks at which calls begin, and how they close: Hermes and Qwen, older tunes, LFM2, Granite, Llama 3, Mistral."""
 
+BARE_KEYS = ('"name"', '"function"', '"type": "function"')
+"""How an object begins that is a call without marks."""
+
 OPENING = re.compile("|".join(re.escape(mark) for mark in OPENINGS))
-_SPACE = re.compile(r"[ \t\r\n]*")
-_BETWEEN = re.compile(r"[ \t\r\n,;]*")
+SPACE = " \t\r\n"
+SEPARATORS = SPACE + ",;"
+"""What may stand between two JSON values of one block."""
+
+_SPACE = re.compile(f"[{SPACE}]*")
+_BETWEEN = re.compile(f"[{SEPARATORS}]*")
 _NAME = re.compile(r"[A-Za-z0-9_.:/\-]{1,200}")
 
 
@@ -70,22 +80,31 @@ def clean(value: Json, depth: int = 0) -> Json:
 
 
 def read_calls(text: str) -> tuple[str, list[Call]] | Fault:
-    """What `text` says beside its calls, and the calls; a Fault where one cannot be read."""
+    """What `text` says beside its calls, and the calls; a Fault where one cannot be read.
+
+    Calls without marks must stand alone: that is settled before any mark is looked for, so that
+    a mark inside an argument is part of the argument.
+    """
+    if looks_bare(text):
+        body = text.strip()
+        return _guarded(body, lambda: ("", _bare(body)))
+    return read_marked(text)
+
+
+def read_marked(text: str) -> tuple[str, list[Call]] | Fault:
+    """What `text` says beside its marked calls, and those calls; a Fault where one cannot be read."""
     found = OPENING.search(text)
     if found is None:
-        if not looks_bare(text):
-            return text, []
-        body = _unfenced(text)
-        return _guarded(body, lambda: _bare(body))
+        return text, []
     return _guarded(text[found.start() :], lambda: _marked(text, found))
 
 
 def looks_bare(text: str) -> bool:
     """Whether `text` as a whole sets out to be calls in plain JSON, without marks around them."""
-    rest = _unfenced(text)
+    rest = text.lstrip()
     if rest.startswith("["):
         rest = rest[1:].lstrip()
-    return rest.startswith("{") and rest[1:].lstrip().startswith(('"name"', '"function"', '"type": "function"'))
+    return rest.startswith("{") and rest[1:].lstrip().startswith(BARE_KEYS)
 
 
 def as_call(value: Json, where: str = "calls.0") -> Call | Fault:
@@ -113,9 +132,11 @@ def _guarded(text: str, read: Any) -> Any:
         return Fault(kind="unparsable", where="calls", expected=str(error)[:200], given=shown(text))
 
 
-def _bare(body: str) -> tuple[str, list[Call]]:
+def _bare(body: str) -> list[Call]:
     calls, end = _json_calls(body, 0)
-    return body[end:].strip(), calls
+    if body[end:].strip(SEPARATORS):
+        raise _WrongShapeError("nothing after the calls")
+    return calls
 
 
 def _marked(text: str, found: re.Match[str]) -> tuple[str, list[Call]]:
@@ -140,12 +161,13 @@ def _marked(text: str, found: re.Match[str]) -> tuple[str, list[Call]]:
 def _block(text: str, start: int, mark: str) -> tuple[list[Call], int]:
     start = _skip(_SPACE, text, start)
     if mark == "[TOOL_CALLS]" and not text.startswith(("[", "{"), start):
-        return _named(text, start)
-    if mark in ("<|tool_call_start|>", "<|python_tag|>") and _is_python(text, start):
+        call, end = named_call(text, start)
+        return [call], end
+    if mark in ("<|tool_call_start|>", "<|python_tag|>") and is_python(text, start):
         close = OPENINGS[mark]
         end = text.find(close, start) if close else len(text)
         end = len(text) if end < 0 else end
-        return _python_calls(text[start:end]), end
+        return python_calls(text[start:end]), end
     return _json_calls(text, start)
 
 
@@ -183,8 +205,8 @@ def _call(value: Json) -> Call:
     return Call(name=name, arguments=given, label=label if label is None else str(label))
 
 
-def _named(text: str, start: int) -> tuple[list[Call], int]:
-    """Mistral's later spelling: `name[CALL_ID]x[ARGS]{...}`, or `name{...}`."""
+def named_call(text: str, start: int) -> tuple[Call, int]:
+    """Mistral's later spelling: `name[CALL_ID]x[ARGS]{...}`, or `name{...}`. Raises ValueError."""
     name = _NAME.match(text, start)
     if name is None:
         raise ValueError("there is no function name")
@@ -194,19 +216,22 @@ def _named(text: str, start: int) -> tuple[list[Call], int]:
         label, end = (given[0], given.end()) if given else (None, end + 9)
     end += 6 if text.startswith("[ARGS]", end) else 0
     arguments, end = read_value(text, end)
-    return [_call({"name": name[0], "arguments": arguments, "id": label})], end
+    return _call({"name": name[0], "arguments": arguments, "id": label}), end
 
 
-def _is_python(text: str, start: int) -> bool:
+def is_python(text: str, start: int) -> bool:
     """Whether `[f(x=1)]` or `f(x=1)` stands there, and no JSON."""
     at = _skip(_SPACE, text, start + 1) if text.startswith("[", start) else start
     name = _NAME.match(text, at)
     return name is not None and text.startswith("(", name.end())
 
 
-def _python_calls(text: str) -> list[Call]:
-    """Calls spelt as Python with keyword literals: parsed to a tree, never run."""
-    if len(text) > 100_000:
+def python_calls(text: str) -> list[Call]:
+    """Calls spelt as Python with keyword literals: parsed to a tree, never run.
+
+    Raises ValueError, SyntaxError, RecursionError and MemoryError.
+    """
+    if len(text) > PYTHON_LIMIT:
         raise ValueError("too long for a call in Python")
     tree = ast.parse(text.strip(), mode="eval").body
     nodes = tree.elts if isinstance(tree, ast.List | ast.Tuple) else [tree]
@@ -227,14 +252,6 @@ def _json_value(value: Any) -> Json:
         return json.loads(json.dumps(value, allow_nan=False))
     except TypeError as error:
         raise ValueError(str(error)) from error
-
-
-def _unfenced(text: str) -> str:
-    """`text` without blanks and a Markdown fence around it."""
-    text = text.strip()
-    if text.startswith("```"):
-        text = text.partition("\n")[2].removesuffix("```").strip()
-    return text
 
 
 def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:

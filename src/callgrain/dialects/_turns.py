@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from callgrain.core.types import Message, Prompt
 from callgrain.dialects._chat import result_text
 
-_OPEN, _CLOSE = "<think>", "</think>"
+OPEN_THOUGHT, CLOSE_THOUGHT = "<think>", "</think>"
 
 
 def split_turns(prompt: Prompt, write: Callable[[Message], str]) -> tuple[str, list[tuple[str, str]]]:
@@ -33,23 +33,24 @@ def join_turns(turns: Sequence[tuple[str, str]], end: str) -> str:
 
 def with_thought(thought: str, body: str) -> str:
     """The body with its thought before it; a body that itself opens with the mark gets an empty one."""
-    if not thought and not body.lstrip().startswith(_OPEN):
+    if not thought and not body.lstrip().startswith(OPEN_THOUGHT):
         return body
-    return f"{_OPEN}{_escape(thought)}{_CLOSE}\n{body}"
+    return f"{OPEN_THOUGHT}{_escape(thought)}{CLOSE_THOUGHT}\n{body}"
 
 
 def cut_thought(text: str) -> tuple[str, str]:
     """(thought, rest) of a turn."""
     opened = text.lstrip()
-    if not opened.startswith(_OPEN):
+    if not opened.startswith(OPEN_THOUGHT):
         return "", text
-    thought, closed, rest = opened[len(_OPEN) :].partition(_CLOSE)
-    return (_unescape(thought), rest) if closed else ("", text)
+    thought, closed, rest = opened[len(OPEN_THOUGHT) :].partition(CLOSE_THOUGHT)
+    return (unescape_thought(thought), rest) if closed else ("", text)
 
 
 def _escape(thought: str) -> str:
     return thought.replace("\\", "\\\\").replace("</", "<\\/")
 
 
-def _unescape(thought: str) -> str:
+def unescape_thought(thought: str) -> str:
+    """A thought without the escapes that kept it from ending early."""
     return thought.replace("<\\/", "</").replace("\\\\", "\\")

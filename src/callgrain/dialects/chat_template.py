@@ -13,16 +13,21 @@ from typing import Any
 
 from callgrain.core import plugins
 from callgrain.core.errors import BrokenModel, CallgrainError
-from callgrain.core.protocols import Dialect
+from callgrain.core.protocols import Dialect, Stream
 from callgrain.core.types import Call, Fault, Message, Prompt, Tool
-from callgrain.dialects._calls import OPENING, OPENINGS, looks_bare, read_calls
+from callgrain.dialects._calls import OPENING, OPENINGS, looks_bare, read_calls, read_marked
 from callgrain.dialects._chat import as_chat, as_function, result_text, text_of
+from callgrain.dialects._list_stream import ListStream
+from callgrain.dialects._mark_stream import MarkStream
+from callgrain.dialects._recover import hidden, meant, named
+from callgrain.dialects._stream import Buffered
+from callgrain.dialects._turns import CLOSE_THOUGHT, OPEN_THOUGHT
+from callgrain.dialects.json import read_item, read_turn, sets_out
 
 _CHATML_END = "<|im_end|>"
 _MARKS = ["think>", *(mark[1:] for mark in OPENINGS)]
 _PLAIN_MARK = re.compile(r"([<\[])(\\*/?(?:" + "|".join(map(re.escape, _MARKS)) + "))")
 _ESCAPED_MARK = re.compile(r"([<\[])\\(\\*/?(?:" + "|".join(map(re.escape, _MARKS)) + "))")
-_CLOSED = "</think>"
 _SAMPLE_TOOL = Tool(name="callgrain_sample_tool", description="a tool", parameters={"type": "object", "properties": {}})
 _INSTRUCTIONS = (
     "You may call one or more functions to assist with the user query. The functions are:\n<tools>\n{tools}\n</tools>\n"
@@ -35,13 +40,15 @@ class ChatTemplate:
     """Prompts and turns as the tokenizer's chat template spells them.
 
     `tokenizer` is any transformers tokenizer with a chat template. `takes_tools` says whether
-    the template has a place for tools; if not, the `json` dialect speaks through it. Raises
+    the template has a place for tools; if not, the `json` dialect speaks through it.
+    `may_be_thinking` says that a turn may begin inside a thought that the prompt has opened. Raises
     BrokenModel where the tokenizer has no template, or one that cannot be rendered at all.
     """
 
     def __init__(self, tokenizer: Any = None) -> None:
         self.end = _CHATML_END
         self.takes_tools = True
+        self.may_be_thinking = True
         self._tokenizer = tokenizer
         self._takes_system = True
         self._spoken: Dialect | None = None
@@ -100,28 +107,59 @@ class ChatTemplate:
 
     def parse(self, text: str) -> Message | Fault:
         """The turn that `text` spells: thought, text and calls in any of the common formats."""
+        if self._spoken is None:
+            return self._read(text)
+        spoken = self._spoken.parse(text)
+        if isinstance(spoken, Message) and (spoken.calls or not OPENING.search(text)):
+            return spoken
+        # Told to write JSON, a model may still fall back on the marks that it was trained on.
+        own = self._read(text) if not sets_out(text.strip()) else spoken
+        return own if isinstance(own, Message) and own.calls else spoken
+
+    def recover(self, text: str) -> Message | None:
+        """The turn that a text which cannot be read probably means, or None."""
+        thought, body = self._split_thought(text.encode(errors="replace").decode())
+        calls = meant(body.strip(), "marks" if self._spoken is None else "list").calls
+        return Message(thought=_unescape(thought), calls=calls) if calls else None
+
+    def stream(self) -> Stream:
+        """A turn piece by piece; each call comes as soon as it closes.
+
+        Where the prompt may have left a thought open, nothing is certain before the thought's end;
+        where the `json` dialect speaks through the template, text waits for the end.
+        """
+        if type(self).parse is not ChatTemplate.parse:
+            return Buffered(self.parse)
         if self._spoken is not None:
-            spoken = self._spoken.parse(text)
-            if not isinstance(spoken, Fault) and (spoken.calls or not OPENING.search(text)):
-                return spoken
-            own = self._read(text)
-            return own if isinstance(own, Message) and own.calls else spoken
-        return self._read(text)
+            return ListStream(self.parse, read_item, read_turn, speaks=False)
+        return MarkStream(self.parse, _unescape, may_be_thinking=self.may_be_thinking)
 
     def _read(self, text: str) -> Message | Fault:
         text = text.encode(errors="replace").decode()
-        thought, text = _split_thought(text)
-        if text.startswith("\\") and looks_bare(text.lstrip("\\")):
-            return Message(text=_unescape(text[1:]), thought=_unescape(thought))
-        found = read_calls(text)
+        thought, text = self._split_thought(text)
+        is_escaped = text.startswith("\\") and not _is_plain(OPENING.split(text, 1)[0].lstrip("\\"))
+        found = read_marked(text[1:]) if is_escaped else read_calls(text)
         if isinstance(found, Fault):
-            return found
+            return named(found, meant(text.strip(), "marks"))
         said, calls = found
+        if not calls and not is_escaped and (near := hidden(text.strip(), "marks")):
+            return near
         return Message(text=_unescape(said), thought=_unescape(thought), calls=tuple(calls))
+
+    def _split_thought(self, text: str) -> tuple[str, str]:
+        """(thought, rest); the opening mark may have been part of the prompt."""
+        body = text.lstrip()
+        if not body.startswith(OPEN_THOUGHT) and not (self.may_be_thinking and CLOSE_THOUGHT in body):
+            return "", text
+        thought, closed, rest = body.removeprefix(OPEN_THOUGHT).partition(CLOSE_THOUGHT)
+        if not closed:
+            return thought.strip(), ""
+        thought = thought.removeprefix("\n").removesuffix("\n")
+        return thought, rest.removeprefix("\n").removeprefix("\n")
 
     def _hermes(self, message: Message) -> str:
         text = _escape(message.text)
-        if looks_bare(text.lstrip("\\")) and not message.calls:
+        if not _is_plain(text.lstrip("\\")):
             text = "\\" + text
         blocks = [f"<tool_call>\n{_hermes_call(call)}\n</tool_call>" for call in message.calls]
         thought = f"<think>\n{_escape(message.thought)}\n</think>\n\n" if message.thought else ""
@@ -138,6 +176,8 @@ class ChatTemplate:
             raise BrokenModel(error.what, "mend the template, or pass --dialect json (or compact)") from error
         self._takes_system = self._renders([{"role": "system", "content": "callgrain"}, *user], "callgrain")
         self.end = self._found_end() or self._tokenizer.eos_token or _CHATML_END
+        # Where the prompt itself opens the thought, a turn begins inside it; without a tokenizer nobody knows.
+        self.may_be_thinking = plain.rstrip().endswith(OPEN_THOUGHT)
         try:
             self.takes_tools = self._apply(user, [as_function(_SAMPLE_TOOL)]) != plain
         except CallgrainError:
@@ -213,16 +253,9 @@ def _hermes_call(call: Call) -> str:
     return text_of(said).replace("</", "<\\/")
 
 
-def _split_thought(text: str) -> tuple[str, str]:
-    """(thought, rest); the opening mark may have been part of the prompt."""
-    body = text.lstrip()
-    if not body.startswith("<think>") and _CLOSED not in body:
-        return "", text
-    thought, closed, rest = body.removeprefix("<think>").partition(_CLOSED)
-    if not closed:
-        return thought.strip(), ""
-    thought = thought.removeprefix("\n").removesuffix("\n")
-    return thought, rest.removeprefix("\n").removeprefix("\n")
+def _is_plain(text: str) -> bool:
+    """Whether a text without marks stands for itself: it neither is calls nor nearly is."""
+    return not looks_bare(text) and hidden(text.strip(), "marks") is None
 
 
 def _escape(text: str) -> str:

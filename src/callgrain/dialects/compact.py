@@ -12,8 +12,13 @@ import json
 import re
 from typing import Any
 
+from callgrain.core.protocols import Stream
 from callgrain.core.types import Call, Fault, Json, Message, Prompt, Tool
 from callgrain.dialects._calls import OPENING, clean, looks_bare, read_value, shown
+from callgrain.dialects._list_stream import LineStream
+from callgrain.dialects._loose import CutError, JunkError, Loose
+from callgrain.dialects._recover import Meant, around, fault_of, hidden, meant, named
+from callgrain.dialects._stream import Buffered
 from callgrain.dialects._turns import cut_thought, join_turns, split_turns, with_thought
 
 HOW = (
@@ -25,6 +30,15 @@ _BARE = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.$\-]{0,199}")
 _NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?(?![A-Za-z0-9_.$\-])")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,199}")
 _SPACE = re.compile(r"[ \t\r\n]*")
+_PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_.\-/]{0,199}+"
+_GAP = r"[ \t\r\n]"
+# In prose an `@` is mostly a person: a name, and a parameter's name with its `=`, must follow.
+_CALLED = re.compile(
+    rf"(?<![^\s`])@{_GAP}*+{_PLAIN_NAME}(?:{_GAP}*+:{_GAP}*+{_PLAIN_NAME})?+{_GAP}++{_PLAIN_NAME}{_GAP}*+="
+)
+_KEY = re.compile(rf'(?:({_PLAIN_NAME})|("(?:[^"\\]++|\\.)*+")){_GAP}*+=', re.DOTALL)
+_ENDED = re.compile(r"[ \t\r]*+(?:\n|\Z|[@>`])")
+_LAST = re.compile(rf"(?:{_PLAIN_NAME})?+(?=\s*+\Z)")
 _LITERALS = ("true", "false", "null")
 
 
@@ -58,17 +72,33 @@ class Compact:
 
     def parse(self, text: str) -> Message | Fault:
         """The turn that `text` spells, or the form fault that keeps it from being read."""
-        thought, rest = cut_thought(text)
-        body = rest.strip()
+        thought, body = _parts(text)
         if not body.startswith(("@", '> "')):
             if OPENING.search(body) or looks_bare(body) or '{"name"' in body:
-                return Fault(kind="wrong_shape", where="", expected="@function parameter=value", given=shown(body))
-            return Message(text=body, thought=thought)
+                fault = Fault(kind="wrong_shape", where="", expected="@function parameter=value", given=shown(body))
+                return named(fault, _meant(body))
+            found = _meant(body) if "@" in body else Meant()
+            near = fault_of(found, body) if found.calls else hidden(body, "lines")
+            return near or Message(text=body, thought=thought)
         try:
             calls, said = _Reader(body).turn()
         except _BrokenError as broken:
-            return Fault(kind=broken.kind, where=broken.where, expected=str(broken), given=shown(body))
+            fault = Fault(kind=broken.kind, where=broken.where, expected=str(broken), given=shown(body))
+            return named(fault, _meant(body))
         return Message(text=said, thought=thought, calls=tuple(calls))
+
+    def recover(self, text: str) -> Message | None:
+        """The turn that a text which cannot be read probably means, or None."""
+        thought, body = _parts(text)
+        # Who asks about a text that can be read had it cut off: its last word may be half a word.
+        calls = _meant(body, is_cut=isinstance(self.parse(text), Message)).calls
+        return Message(thought=thought, calls=calls) if calls else None
+
+    def stream(self) -> Stream:
+        """A turn piece by piece; each call comes once the next one begins, the last one at the end."""
+        if type(self).parse is not Compact.parse:
+            return Buffered(self.parse)
+        return LineStream(self.parse, _single)
 
 
 class _BrokenError(Exception):
@@ -159,6 +189,113 @@ class _Reader:
     def _broken(self, kind: str, expected: str) -> _BrokenError:
         ended = self.at >= len(self.text)
         return _BrokenError("truncated" if ended else kind, f"calls.{max(0, len(self.calls))}", expected)
+
+
+class _LooseReader(_Reader):
+    """A turn as it was probably meant: the calls that can be made out, and what they miss."""
+
+    def __init__(self, text: str, *, is_cut: bool = False) -> None:
+        super().__init__(text)
+        self._is_cut = is_cut
+        self._loose = Loose(text)
+        self._spans: list[tuple[int, int]] = []
+
+    def meant(self) -> Meant:
+        """Every call in the text that has arguments, or a line's end after its name."""
+        met = self._loose.met
+        while not self._loose.is_spent and (start := self._next_start()) >= 0:
+            self.at = start + 1
+            try:
+                self._one()
+            except _BrokenError as broken:
+                if broken.kind == "truncated" or self.at >= len(self.text):
+                    met.add("truncated")
+            except CutError:
+                self.at = len(self.text)
+                met.add("truncated")
+            except JunkError as junk:
+                self.at = max(junk.at, start + 1)
+        if not self.calls:
+            return Meant()
+        return Meant(tuple(self.calls), frozenset(met | around(self.text, self._spans)))
+
+    def _next_start(self) -> int:
+        """Where the next call begins: at once, or at an `@` in the prose that a name and a parameter follow."""
+        here = _SPACE.match(self.text, self.at)
+        at = here.end() if here else self.at
+        if self.text.startswith("@", at) and (at == 0 or self.at > 0):
+            return at
+        found = _CALLED.search(self.text, self.at)
+        return found.start() if found else -1
+
+    def _one(self) -> None:
+        self._loose.step()
+        start = self.at - 1
+        name, label = self._word("a function name"), None
+        if self._take(":"):
+            label, name = name, self._word("a function name")
+        ended = self.at
+        arguments: dict[str, Json] = {}
+        try:
+            while (key := self._key()) is not None:
+                value = self._value()
+                arguments[key] = value
+                ended = self.at
+        finally:
+            is_half = self._is_cut and ended == len(self.text)
+            if arguments or (_ENDED.match(self.text, ended) and not is_half):
+                self.calls.append(Call(name=name, arguments=arguments, label=label))
+                self._spans.append((start, max(ended, self.at)))
+
+    def _key(self) -> str | None:
+        """The next parameter's name, past its `=`; None where the call ends."""
+        self._loose.step()
+        if self._take(","):
+            self._loose.met.add("separators")
+            self._skip()
+        found = _KEY.match(self.text, self.at)
+        if found is not None:
+            self.at = found.end()
+            return found[1] if found[1] is not None else str(self._loose.value(found.start(2))[0])
+        self._skip()
+        if self._take(">"):
+            self._value()
+        elif (rest := _LAST.match(self.text, self.at)) and rest[0]:
+            self.at = len(self.text)
+            raise CutError
+        return None
+
+    def _value(self) -> Json:
+        self._skip()
+        found = None if _NUMBER.match(self.text, self.at) else _BARE.match(self.text, self.at)
+        if found is not None and _is_word(found[0]):
+            value, end = found[0], found.end()
+        else:
+            value, end = self._loose.value(self.at)
+        if self._is_cut and end == len(self.text) and self.text[-1] not in "\"'}]":
+            raise CutError
+        self.at = end
+        return value
+
+
+def _parts(text: str) -> tuple[str, str]:
+    thought, rest = cut_thought(text.encode(errors="replace").decode())
+    return thought, rest.strip()
+
+
+def _meant(body: str, *, is_cut: bool = False) -> Meant:
+    """What a turn probably means: lines of calls, or else calls in JSON."""
+    found = _LooseReader(body, is_cut=is_cut).meant() if "@" in body else Meant()
+    return found if found.calls else meant(body, "lines")
+
+
+def _single(text: str) -> Call | None:
+    """The call that `text` is, or None."""
+    try:
+        calls, said = _Reader(text).turn()
+    except _BrokenError:
+        return None
+    return calls[0] if len(calls) == 1 and not said else None
 
 
 def signature(tool: Tool) -> str:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from callgrain.core.protocols import Stream
 from callgrain.core.types import Call, Fault, Json, Message, Prompt
 from callgrain.dialects._calls import OPENING, as_call, looks_bare, read_value, shown
 from callgrain.dialects._chat import as_function, text_of
+from callgrain.dialects._list_stream import ListStream
+from callgrain.dialects._recover import hidden, meant, named
+from callgrain.dialects._stream import Buffered
 from callgrain.dialects._turns import cut_thought, join_turns, split_turns, with_thought
 
 HOW = (
@@ -55,40 +59,76 @@ class JsonDialect:
 
     def parse(self, text: str) -> Message | Fault:
         """The turn that `text` spells, or the form fault that keeps it from being read."""
-        thought, rest = cut_thought(text)
-        body = rest.strip()
-        if not body.startswith(("[", "{")) or not _sets_out(body):
+        thought, body = self._parts(text)
+        if not sets_out(body):
             if OPENING.search(body) or looks_bare(body) or '{"name"' in body:
-                return Fault(kind="wrong_shape", where="", expected="a JSON list and nothing else", given=shown(body))
-            return Message(text=body, thought=thought)
+                return self._named(_fault("wrong_shape", "a JSON list and nothing else", body), body)
+            return hidden(body, "list") or Message(text=body, thought=thought)
         try:
             value, end = read_value(body)
         except ValueError as error:
-            return Fault(kind=_how_broken(error, body), where="", expected=str(error)[:200], given=shown(body))
+            return self._named(_fault(_how_broken(error, body), str(error)[:200], body), body)
         if body[end:].strip():
-            return Fault(kind="unparsable", where="", expected="nothing after the calls", given=shown(body[end:]))
-        return self._read(value, thought)
+            return self._named(_fault("unparsable", "nothing after the calls", body[end:]), body)
+        turn = read_turn(value)
+        return self._named(turn, body) if isinstance(turn, Fault) else turn.model_copy(update={"thought": thought})
 
-    def _read(self, value: Json, thought: str) -> Message | Fault:
-        text = ""
-        if isinstance(value, dict) and "name" not in value:
-            text, listed = value.get("text", ""), value.get("calls", [])
-            if not isinstance(text, str) or not isinstance(listed, list) or set(value) - {"text", "calls"}:
-                return Fault(kind="wrong_shape", where="", expected="a list of calls", given=shown(value))
-        else:
-            listed = value if isinstance(value, list) else [value]
-        calls: list[Call] = []
-        for index, item in enumerate(listed):
-            call = as_call(item, f"calls.{index}")
-            if isinstance(call, Fault):
-                return call
-            label = item.get("label") if isinstance(item, dict) else None
-            calls.append(call.model_copy(update={"label": label if isinstance(label, str) else call.label}))
-        return Message(text=text, thought=thought, calls=tuple(calls))
+    def recover(self, text: str) -> Message | None:
+        """The turn that a text which cannot be read probably means, or None."""
+        thought, body = self._parts(text)
+        calls = meant(body, "list").calls
+        return Message(thought=thought, calls=calls) if calls else None
+
+    def stream(self) -> Stream:
+        """A turn piece by piece; each call comes as soon as its object closes."""
+        # Whoever reads otherwise than this class cannot be streamed as this class reads.
+        if type(self).parse is not JsonDialect.parse:
+            return Buffered(self.parse)
+        return ListStream(self.parse, read_item, read_turn)
+
+    def _parts(self, text: str) -> tuple[str, str]:
+        thought, rest = cut_thought(text.encode(errors="replace").decode())
+        return thought, rest.strip()
+
+    def _named(self, fault: Fault, body: str) -> Fault:
+        return named(fault, meant(body, "list"))
 
 
-def _sets_out(body: str) -> bool:
-    """Whether a text that opens a bracket means JSON: prose such as `[sic] ...` does not."""
+def read_turn(value: Json) -> Message | Fault:
+    """The turn that a JSON value spells: a list of calls, one call, or text beside calls."""
+    text = ""
+    if isinstance(value, dict) and "name" not in value:
+        text, listed = value.get("text", ""), value.get("calls", [])
+        if not isinstance(text, str) or not isinstance(listed, list) or set(value) - {"text", "calls"}:
+            return Fault(kind="wrong_shape", where="", expected="a list of calls", given=shown(value))
+    else:
+        listed = value if isinstance(value, list) else [value]
+    calls: list[Call] = []
+    for index, item in enumerate(listed):
+        call = read_item(item, index)
+        if isinstance(call, Fault):
+            return call
+        calls.append(call)
+    return Message(text=text, calls=tuple(calls))
+
+
+def read_item(item: Json, index: int = 0) -> Call | Fault:
+    """One call, with its label."""
+    call = as_call(item, f"calls.{index}")
+    label = item.get("label") if isinstance(item, dict) else None
+    if isinstance(call, Fault) or not isinstance(label, str):
+        return call
+    return call.model_copy(update={"label": label})
+
+
+def _fault(kind: str, expected: str, given: str) -> Fault:
+    return Fault(kind=kind, where="", expected=expected, given=shown(given))
+
+
+def sets_out(body: str) -> bool:
+    """Whether a text means JSON: prose such as `[sic] ...` does not."""
+    if not body.startswith(("[", "{")):
+        return False
     rest = body[1:].lstrip()
     return not rest or rest[0] in '{"]}' or (body[0] == "[" and rest[0] == "[")
 

@@ -15,7 +15,8 @@ from pydantic import Field
 from callgrain.core.canonical import text_key
 from callgrain.core.errors import CallgrainError
 from callgrain.core.recipe import Recipe
-from callgrain.core.types import Fault, Prompt, Reply
+from callgrain.core.types import Prompt, Reply
+from callgrain.dialects._recover import spoken
 from callgrain.models import _decode
 from callgrain.models._load import load
 
@@ -107,18 +108,14 @@ class Local:
         text = _decode.text_of_ids(self._tokenizer, ids)
         if self.dialect.end:
             text = text.partition(self.dialect.end)[0]
-        read = self.dialect.parse(text) if row.ended else _truncated(text)
-        return Reply.spoken(
+        return spoken(
+            self.dialect,
             text,
-            read,
+            ended=row.ended,
             tokens=tuple(str(token or "") for token in self._tokenizer.convert_ids_to_tokens(row.tokens)),
             logprobs=tuple(row.logprobs),
             usage={"prompt_tokens": len(row.prompt), "completion_tokens": len(row.tokens)},
         )
-
-
-def _truncated(text: str) -> Fault:
-    return Fault(kind="truncated", expected="an end within max_tokens", given=text[-200:])
 
 
 def _end_ids(model: Any) -> list[int]:

@@ -26,6 +26,7 @@ from callgrain.core.protocols import Dialect
 from callgrain.core.recipe import Recipe
 from callgrain.core.types import Prompt, Reply
 from callgrain.dialects._calls import read_value
+from callgrain.dialects._wire import WireError, extras, first_choice, is_cut, text_of_choice, truncated
 from callgrain.models import _wire
 
 BODY_LIMIT = 16 * 1024 * 1024
@@ -195,7 +196,7 @@ class Remote:
         _check(response, content)
         try:
             return self._read(_parsed(content), prompt)
-        except _wire.WireError as error:
+        except WireError as error:
             raise _Failure(str(error)) from None
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
@@ -206,12 +207,12 @@ class Remote:
     def _read(self, answer: Any, prompt: Prompt) -> Reply:
         if self._dialect is None:
             return _wire.read_reply(answer, prompt)
-        choice = _wire.first_choice(answer)
-        text = _wire.text_of_choice(choice)
+        choice = first_choice(answer)
+        text = text_of_choice(choice)
         if self._dialect.end:
             text = text.partition(self._dialect.end)[0]
-        read = _wire.truncated(text) if _wire.is_cut(choice) else self._dialect.parse(text)
-        return Reply.spoken(text, read, **_wire.extras(answer, choice))
+        read = truncated(text) if is_cut(choice) else self._dialect.parse(text)
+        return Reply.spoken(text, read, **extras(answer, choice))
 
     def _pause_s(self, attempt: int, asked_s: float | None, rng: Random) -> float:
         """Seconds before the next attempt: what Retry-After asks, else doubling, spread out."""
@@ -279,8 +280,8 @@ def _check(response: Any, content: bytes) -> None:
 def _told(content: bytes) -> str:
     """What an error page says, in a line: the message of OpenAI's error object, else its beginning."""
     try:
-        _wire.first_choice(_parsed(content))
-    except _wire.WireError as error:
+        first_choice(_parsed(content))
+    except WireError as error:
         told = str(error)
         if told.startswith("the endpoint says: "):
             return told.removeprefix("the endpoint says: ")
@@ -292,9 +293,9 @@ def _parsed(content: bytes) -> Any:
     try:
         value, end = read_value(text)
     except ValueError as error:
-        raise _wire.WireError(f"the answer is no JSON ({str(error)[:100]})") from None
+        raise WireError(f"the answer is no JSON ({str(error)[:100]})") from None
     if text[end:].strip():
-        raise _wire.WireError("the answer is no JSON (text after its end)")
+        raise WireError("the answer is no JSON (text after its end)")
     return value
 
 

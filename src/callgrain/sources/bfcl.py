@@ -3,7 +3,12 @@
 An evaluation set: measure on it, never train on it. `rest` is the folder in BFCL's own layout:
 `BFCL_v4_<category>.json` (JSON Lines) beside `possible_answer/`; whatever of the categories is
 there is read. `possible_answer` lists the accepted values of each parameter: the first becomes the
-gold value and all of them its Accept, where `""` means that the parameter may be left out.
+gold value and all of them its Accept, where `""` means that the parameter may be left out. The row
+as published goes along in `Answer.native`, for BFCL's own grader (`verify/compat/bfcl.py`).
+
+Two kinds are passed over. `live_relevance` asks only that something be called and has no key: an
+Answer without calls would say the contrary. Java's and JavaScript's arguments are source text that
+is parsed before it is compared, while their keys hold values: no text stands there to be the gold.
 """
 
 from __future__ import annotations
@@ -21,10 +26,13 @@ from callgrain.core.schema import complaint
 from callgrain.core.types import Accept, Answer, Call, Json, Message, Origin, Tool, Trace
 from callgrain.sources._folder import check_split, listing, open_folder, round_robin
 
-CATEGORIES: tuple[str, ...] = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
-"""Categories that are read; multi-turn and live ones are passed over."""
+CATEGORIES: tuple[str, ...] = (
+    "simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance",
+    "live_simple", "live_multiple", "live_parallel", "live_parallel_multiple", "live_irrelevance",
+)  # fmt: skip
+"""Categories that are read; those of several turns are passed over, and the two kinds named above."""
 
-WITHOUT_ANSWERS = frozenset({"irrelevance"})
+WITHOUT_ANSWERS = frozenset({"irrelevance", "live_irrelevance"})
 """Categories whose right answer is no call at all, and which have no answer file."""
 
 VARIANTS = 64
@@ -136,10 +144,12 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 def _trace(row: dict[str, Any], truth: Any, category: str) -> Trace:
     functions = row.get("function")
-    if not isinstance(functions, list) or not functions:
-        raise MalformedError("'function' is no list of functions")
+    if not isinstance(functions, list) or not (functions or category in WITHOUT_ANSWERS):
+        raise MalformedError("'function' is no list of functions")  # a few rows of live_irrelevance offer none
     tools = tuple(_tool(function) for function in functions)
     gold = Answer(decision="decline") if category in WITHOUT_ANSWERS else _answer(truth, {t.name: t for t in tools})
+    native = {"function": functions, "ground_truth": truth or [], "category": category}
+    gold = gold.model_copy(update={"native": {"bfcl": native}})
     names = {call.name for call in gold.calls}
     return Trace(
         tools=tools,

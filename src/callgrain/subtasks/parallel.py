@@ -24,6 +24,7 @@ class Parallel:
         "wrong_order"
     }
     measures = {
+        "arguments_right": "arguments of the answer that are given and right",
         "calls_matched": "calls that are right in every part",
         "calls_expected": "calls that were due",
         "calls_given": "calls that were made",

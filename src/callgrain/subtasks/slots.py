@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from callgrain.core.types import Answer, Call, Reply, Sample, Trace, Verdict
+from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
 from callgrain.subtasks._cut import (
     accepts_of,
     concrete,
@@ -22,8 +22,6 @@ from callgrain.subtasks._cut import (
     tidy,
 )
 from callgrain.verify.faults import at_levels
-from callgrain.verify.match import pair
-from callgrain.verify.values import same
 from callgrain.verify.verdict import judge_calls
 
 WORDINGS = (
@@ -71,26 +69,13 @@ class Slots:
         if reply.message is None:
             return verdict
         given = reply.message.calls
-        right = self._right(sample, given)
+        right = verdict.measures.get("arguments_right", 0.0)
         want = sum(len(c.arguments) for c in sample.answer.calls)
         have = sum(len(c.arguments) for c in given)
         figures = {"pair_recall": right / max(1, want), "pair_f1": 2 * right / max(1, want + have)}
         if have:
             figures["pair_precision"] = right / have
         return verdict.model_copy(update={"measures": figures})
-
-    def _right(self, sample: Sample, given: tuple[Call, ...]) -> int:
-        """Number of given (parameter, value) pairs that are right under the best pairing."""
-        tools = {t.name: t for t in sample.prompt.tools}
-        right = 0
-        for i, j in pair(sample.answer, given, tools).pairs:
-            want, have = sample.answer.calls[i], given[j]
-            properties = tools[want.name].properties if want.name in tools else {}
-            for name, value in want.arguments.items():
-                if name in have.arguments and want.name == have.name:
-                    accept = sample.answer.accepts.get(f"{i}.{name}")
-                    right += same(value, have.arguments[name], properties.get(name), accept)
-        return right
 
 
 def _bare(answer: Answer) -> Answer:

@@ -78,7 +78,8 @@ def at_levels(*levels: str) -> frozenset[str]:
 
 def fault(kind: str, where: str = "", expected: Json = None, given: Json = None) -> Fault:
     """A Fault of a kind that stands in the table. Raises KeyError for any other."""
-    return Fault(kind=TABLE[kind].name, where=where, expected=expected, given=given)
+    name = TABLE[kind].name
+    return Fault.trusted({"kind": name, "where": where, "expected": expected, "given": given, "detail": ""})
 
 
 def wrong_decision(gold: Decision, given: Decision) -> Fault | None:
@@ -89,4 +90,5 @@ def wrong_decision(gold: Decision, given: Decision) -> Fault | None:
 
 def by_level(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """Faults in the order of the table, then of place: stable, so that `first` is one fault."""
-    return tuple(sorted(faults, key=lambda f: (_RANK[f.kind], f.where)))
+    listed = tuple(faults)
+    return listed if len(listed) < 2 else tuple(sorted(listed, key=lambda f: (_RANK[f.kind], f.where)))

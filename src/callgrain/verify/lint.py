@@ -37,9 +37,13 @@ def lint(calls: Sequence[Call], tools: Sequence[Tool]) -> tuple[Fault, ...]:
     return by_level(found)
 
 
-def too_deep(call: Call) -> bool:
-    """Whether the arguments are nested too deeply to be judged by recursion."""
-    return depth(call.arguments, NESTING_LIMIT + 1) > NESTING_LIMIT
+def too_deep(value: Json) -> bool:
+    """Whether a value (or a call's arguments) is nested too deeply to be judged by recursion."""
+    if isinstance(value, Call):
+        value = value.arguments
+        if not any(isinstance(inner, dict | list) for inner in value.values()):
+            return False
+    return depth(value, NESTING_LIMIT + 1) > NESTING_LIMIT
 
 
 def lint_arguments(call: Call, tool: Tool, where: str) -> list[Fault]:
@@ -66,11 +70,13 @@ def misfit(schema: Json, value: Json) -> str | None:
 
 def has_reference(value: Json) -> bool:
     """Whether a reference occurs anywhere in `value`."""
+    if isinstance(value, str):
+        return value[:1] == "$" and Ref.read(value) is not None
     if isinstance(value, dict):
         return any(has_reference(v) for v in value.values())
     if isinstance(value, list):
         return any(has_reference(v) for v in value)
-    return Ref.read(value) is not None
+    return False
 
 
 def broken_references(value: Json, labels: set[str] | Mapping[str, int], where: str) -> list[Fault]:

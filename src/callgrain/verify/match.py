@@ -8,13 +8,13 @@ independent calls do not count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from callgrain.core.canonical import content_key
-from callgrain.core.types import Accept, Answer, Call, Json, Ref, Tool
-from callgrain.verify.values import equal, same, with_defaults
+from callgrain.core.types import Accept, Call, Json, Ref
+from callgrain.verify.values import equal, same
 
 NAME_WEIGHT = 1000
 """Likeness of an equal name; it outweighs any number of equal arguments."""
@@ -93,81 +93,33 @@ def path_of(ref: Ref) -> str:
     return "" if ref.path == "result" else ref.path
 
 
-def pair(expected: Answer, given: Sequence[Call], tools: Mapping[str, Tool]) -> Pairing:
-    """The best one-to-one pairing; ties go to the pairing that keeps the calls in place."""
-    gold, found = Graph(expected.calls), Graph(given[:PAIR_LIMIT])
-    n, m = len(gold.calls), len(found.calls)
-    if n == 0 or m == 0:
-        return Pairing((), tuple(range(n)), tuple(range(len(given))))
-    likes = [[0] * m for _ in range(n)]
-    for i in range(n):  # in order, since the likeness of two calls hangs on that of the calls that feed them
-        for j in range(m):
-            likes[i][j] = _likeness(expected, (gold, found), (i, j), tools, likes)
-    rows, columns = _assign(likes)
-    pairs = tuple(sorted(zip(rows, columns, strict=True)))
-    used = {j for _, j in pairs}
-    kept = {i for i, _ in pairs}
-    return Pairing(
-        pairs,
-        tuple(i for i in range(n) if i not in kept),
-        tuple(j for j in range(len(given)) if j not in used),
-    )
+def in_place(n: int) -> tuple[tuple[int, int], ...]:
+    """The pairing of n calls with n others in which each stands where it should."""
+    return tuple((i, i) for i in range(n))
 
 
-def _assign(likes: list[list[int]]) -> tuple[list[int], list[int]]:
-    """Rows and columns of the assignment with the greatest sum, nearest to the diagonal on ties."""
+def assign(likes: list[list[int]]) -> tuple[tuple[int, int], ...]:
+    """(row, column) of the assignment with the greatest sum, nearest to the diagonal on ties; sorted."""
     n, m = len(likes), len(likes[0])
-    if n == 1:  # the common case needs no solver
-        best = max(range(m), key=lambda j: (likes[0][j], -j))
-        return [0], [best]
     if n == m and all(row[i] == max(row) and row[i] >= max(other[i] for other in likes) for i, row in enumerate(likes)):
-        return list(range(n)), list(range(n))
+        return in_place(n)
+    if n <= m:
+        best = [max(range(m), key=lambda j, i=i: (likes[i][j], -abs(i - j), -j)) for i in range(n)]
+        if len(set(best)) == n:  # each has the one it likes best: no sum is greater
+            return tuple(enumerate(best))
+    else:
+        best = [max(range(n), key=lambda i, j=j: (likes[i][j], -abs(i - j), -i)) for j in range(m)]
+        if len(set(best)) == m:
+            return tuple(sorted((i, j) for j, i in enumerate(best)))
     from scipy.optimize import linear_sum_assignment
 
     scale = 2 * max(n, m) ** 2  # a tie-break that can never outweigh one unit of likeness
     costs = [[-likes[i][j] * scale + abs(i - j) for j in range(m)] for i in range(n)]
     rows, columns = linear_sum_assignment(costs)
-    return [int(i) for i in rows], [int(j) for j in columns]
+    return tuple(sorted((int(i), int(j)) for i, j in zip(rows, columns, strict=True)))
 
 
-def _likeness(
-    expected: Answer,
-    graphs: tuple[Graph, Graph],
-    at: tuple[int, int],
-    tools: Mapping[str, Tool],
-    likes: Sequence[Sequence[int]],
-) -> int:
-    """How much a given call looks like an expected one: the name first, then the share of equal arguments.
-
-    A reference counts by how much the calls that it should lead to and leads to are alike:
-    `likes` must hold those already.
-    """
-    gold, found = graphs
-    want, have = gold.calls[at[0]], found.calls[at[1]]
-    tool = tools.get(want.name)
-    properties = tool.properties if tool else {}
-    left, right = with_defaults(want.arguments, properties), with_defaults(have.arguments, properties)
-    names = left.keys() | right.keys()
-    credit = 0
-    for name in left.keys() & right.keys():
-        accept = expected.accepts.get(f"{at[0]}.{name}")
-        ends = _ends(gold, found, at, (left[name], right[name]))
-        if ends is not None:
-            credit += 100 * likes[ends[0]][ends[1]] // FULL
-        elif alike(
-            gold,
-            found,
-            at,
-            (left[name], right[name]),
-            (properties.get(name), accept),
-            lambda a, b: likes[a][b] == FULL,
-        ):
-            credit += 100
-    share = credit // len(names) if names else 100
-    return (NAME_WEIGHT if want.name == have.name else 0) + share
-
-
-def _ends(gold: Graph, found: Graph, at: tuple[int, int], values: tuple[Json, Json]) -> tuple[int, int] | None:
+def ends_of(gold: Graph, found: Graph, at: tuple[int, int], values: tuple[Json, Json]) -> tuple[int, int] | None:
     """The calls to which two references of the same path lead; None where the values are not such."""
     want, have = Ref.read(values[0]), Ref.read(values[1])
     if want is None or have is None or path_of(want) != path_of(have):
@@ -192,7 +144,7 @@ def alike(
     want, have = values
     schema, accept = leeway
     if Ref.read(want) is not None:
-        ends = _ends(gold, found, at, values)
+        ends = ends_of(gold, found, at, values)
         if ends is not None and meets(*ends):
             return True
         return accept is not None and any(equal(value, have, {}) for value in accept.values)
@@ -202,7 +154,8 @@ def alike(
         ):
             return True
     elif isinstance(want, dict) and isinstance(have, dict) and want.keys() == have.keys():
-        fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
+        found_fields = schema.get("properties") if isinstance(schema, dict) else None
+        fields: dict[str, Json] = found_fields if isinstance(found_fields, dict) else {}
         if all(alike(gold, found, at, (want[k], have[k]), (fields.get(k), None), meets) for k in want):
             return True
     return same(want, have, schema if isinstance(schema, dict) else None, accept)

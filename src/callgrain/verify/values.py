@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from typing import Any
 
+from callgrain.core.errors import CallgrainError, UnknownName
+from callgrain.core.schema import VALUE_DEPTH_LIMIT, check_of, depth
 from callgrain.core.types import Accept, Json
 
 MODES: dict[str, str] = {
@@ -22,11 +24,18 @@ MODES: dict[str, str] = {
     "normalised": "letter case, inner white space and punctuation at the ends do not count",
     "date": "the same calendar date or clock time in any of the usual spellings",
     "numeric": "numbers within a relative tolerance: numeric:0.01",
+    "regex": "a string in which the pattern occurs, read by a linear engine: regex:^[A-Z]{3}$",
     "subset": "a list that holds at least the gold items, in any order",
     "unordered": "a list of the same items in any order",
     "any": "any value at all",
 }
-"""Modes of comparison that a source or a catalogue may declare for a parameter."""
+"""Modes of comparison that a source may declare for a parameter (`Accept.mode`) or a catalogue (MODE_KEYWORD)."""
+
+MODE_KEYWORD = "x-match"
+"""Keyword of a parameter's schema by which a catalogue declares its mode: `{"type": "string", "x-match": "date"}`."""
+
+Match = Callable[[Json], bool]
+"""Whether a given value is right in one place."""
 
 _DATES = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%B %d, %Y", "%d %B %Y", "%b %d, %Y", "%d %b %Y", "%Y/%m/%d")
 _TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I %p", "%I:%M%p", "%I%p")
@@ -34,25 +43,57 @@ _ORDINAL = re.compile(r"(?<=\d)(st|nd|rd|th)\b")
 
 
 def same(gold: Json, given: Json, schema: Mapping[str, Any] | None = None, accept: Accept | None = None) -> bool:
-    """Whether `given` is right where `gold` (or one of `accept.values`) is."""
-    mode, _, setting = (accept.mode if accept else "exact").partition(":")
+    """Whether `given` is right where `gold` (or one of `accept.values`) is.
+
+    Raises UnknownName for a mode that is not in MODES, CallgrainError for a setting it cannot have.
+    """
+    return matcher(gold, schema or {}, accept)(given)
+
+
+def matcher(gold: Json, schema: Mapping[str, Any], accept: Accept | None = None) -> Match:
+    """`same` with all but the given value read once: what is accepted lies in sets, by type.
+
+    Raises as `same` does.
+    """
     wanted = (gold, *accept.values) if accept else (gold,)
-    return any(_same_by(mode, setting, value, given, schema or {}) for value in wanted)
+    mode, setting = mode_of(schema, accept)
+    others = tuple(value for value in wanted if not isinstance(value, str | int | float) or isinstance(value, bool))
+    texts = frozenset(text(value) for value in wanted if isinstance(value, str))
+    # NaN is right nowhere, but a set would find it by identity.
+    numbers = frozenset(v for v in wanted if isinstance(v, int | float) and not isinstance(v, bool) and v == v)  # noqa: PLR0124
+    leeway = _LEEWAY[mode](wanted, setting) if mode != "exact" else None
+
+    def match(given: Json) -> bool:
+        kind = type(given)
+        if kind is str:
+            found = given in texts or text(given) in texts
+        elif kind is int or kind is float:
+            found = given in numbers
+        else:
+            found = False
+            for value in others:
+                if equal(value, given, schema):
+                    return True
+        return found or (leeway is not None and _is_shallow(given) and leeway(given))
+
+    return match
 
 
-def _same_by(mode: str, setting: str, gold: Json, given: Json, schema: Mapping[str, Any]) -> bool:
-    if mode == "any" or equal(gold, given, schema):
-        return True
-    if mode == "normalised":
-        return isinstance(gold, str) and isinstance(given, str) and _plain(gold) == _plain(given)
-    if mode == "date":
-        moment = _moment(gold)
-        return moment is not None and moment == _moment(given)
-    if mode == "numeric":
-        return _close(gold, given, float(setting or "1e-6"))
-    if mode in ("subset", "unordered") and isinstance(gold, list) and isinstance(given, list):
-        return _covers(gold, given) and (mode == "subset" or len(gold) == len(given))
-    return False
+def _is_shallow(value: Json) -> bool:
+    """Whether what follows may recurse into the value: equality goes no deeper than the gold, leeway may."""
+    return depth(value, VALUE_DEPTH_LIMIT + 1) <= VALUE_DEPTH_LIMIT
+
+
+def mode_of(schema: Mapping[str, Any], accept: Accept | None) -> tuple[str, str]:
+    """(mode, setting) of a parameter: the source's word, else the catalogue's, else exact.
+
+    Raises UnknownName for a mode that is not in MODES.
+    """
+    declared = accept.mode if accept is not None and accept.mode != "exact" else schema.get(MODE_KEYWORD, "exact")
+    mode, _, setting = declared.partition(":") if isinstance(declared, str) else (repr(declared), "", "")
+    if mode not in MODES:
+        raise UnknownName("mode of comparison", mode, MODES)
+    return mode, setting
 
 
 def equal(gold: Json, given: Json, schema: Mapping[str, Any]) -> bool:
@@ -96,6 +137,55 @@ def _schema_of(properties: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _plain(value: str) -> str:
     return " ".join(text(value).casefold().split()).strip(" .,;:!?'\"")
+
+
+def _by_plain(wanted: tuple[Json, ...], setting: str) -> Match:
+    plain = frozenset(_plain(value) for value in wanted if isinstance(value, str))
+    return lambda given: isinstance(given, str) and _plain(given) in plain
+
+
+def _by_moment(wanted: tuple[Json, ...], setting: str) -> Match:
+    moments = frozenset(moment for value in wanted if (moment := _moment(value)) is not None)
+    return lambda given: bool(moments) and _moment(given) in moments
+
+
+def _by_tolerance(wanted: tuple[Json, ...], setting: str) -> Match:
+    try:
+        tolerance = float(setting or "1e-6")
+    except ValueError:
+        tolerance = math.nan
+    if not 0 <= tolerance < math.inf:
+        raise CallgrainError(f"numeric:{setting} is no tolerance", "write a share, such as numeric:0.01")
+    return lambda given: any(_close(value, given, tolerance) for value in wanted)
+
+
+def _by_pattern(wanted: tuple[Json, ...], setting: str) -> Match:
+    check = check_of({"type": "string", "pattern": setting})
+    if not check.usable:
+        raise CallgrainError(f"regex:{setting[:80]} is no usable pattern: {check.reason}", "mend the pattern")
+    return check.fits
+
+
+def _by_items(wanted: tuple[Json, ...], setting: str, *, whole: bool) -> Match:
+    lists = [value for value in wanted if isinstance(value, list)]
+
+    def match(given: Json) -> bool:
+        if not isinstance(given, list):
+            return False
+        return any(_covers(value, given) and (not whole or len(value) == len(given)) for value in lists)
+
+    return match
+
+
+_LEEWAY: dict[str, Callable[[tuple[Json, ...], str], Match]] = {
+    "normalised": _by_plain,
+    "date": _by_moment,
+    "numeric": _by_tolerance,
+    "regex": _by_pattern,
+    "subset": lambda wanted, setting: _by_items(wanted, setting, whole=False),
+    "unordered": lambda wanted, setting: _by_items(wanted, setting, whole=True),
+    "any": lambda wanted, setting: lambda given: True,
+}
 
 
 def _close(gold: Json, given: Json, tolerance: float) -> bool:

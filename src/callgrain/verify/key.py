@@ -1,0 +1,233 @@
+"""An answer compiled: what grading many replies to one sample needs again and again, read once.
+
+A `Slot` knows what is right for one parameter, a `Want` one expected call, a `Key` all of them with
+their pairing. Accepted values lie in sets, schema defaults are filled in, schemas are compiled when a
+value first has to be held against one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from callgrain.core.schema import Check, check_of
+from callgrain.core.types import Accept, Answer, Call, Json, Tool, Verdict
+from callgrain.verify.lint import has_reference
+from callgrain.verify.match import (
+    FULL,
+    NAME_WEIGHT,
+    PAIR_LIMIT,
+    Graph,
+    Pairing,
+    alike,
+    assign,
+    ends_of,
+    in_place,
+)
+from callgrain.verify.values import Match, equal, matcher, with_defaults
+
+
+class Slot:
+    """One parameter of an expected call: what is right for it, and what its absence means.
+
+    `declared`: the answer gives it; `expected`: it does, or the schema's default does.
+    `match` judges ordinary values; a `linked` slot holds a reference and needs the whole graph.
+    `absent_right`: it may be left out; `absent_counts`: leaving it out is a leaf that is judged.
+    A value of type `scalar` that equals `gold` is right without asking `match`.
+    """
+
+    __slots__ = (
+        "absent_counts", "absent_right", "accept", "check", "declared", "expected", "gold", "linked", "match", "scalar",
+        "schema",
+    )  # fmt: skip
+
+    def __init__(self, name: str, arguments: Mapping[str, Json], schema: Json, accept: Accept | None) -> None:
+        has_default = isinstance(schema, dict) and "default" in schema
+        self.schema = schema
+        self.accept = accept
+        self.check: Check | None = None
+        self.declared = name in arguments
+        self.expected = self.declared or has_default
+        self.gold: Json = arguments[name] if self.declared else schema["default"] if has_default else None
+        self.linked = self.declared and has_reference(self.gold)
+        self.scalar = type(self.gold) if self.expected and not self.linked and type(self.gold) in _SCALARS else None
+        self.match: Match = self._match()
+        omissible = accept is not None and accept.omissible
+        self.absent_right = omissible or not self.expected or (has_default and self.match(schema["default"]))
+        self.absent_counts = self.expected and not omissible
+
+    def _match(self) -> Match:
+        values = self.accept.values if self.accept else ()
+        if not self.expected or self.linked:  # references are judged by where they lead: `Key.alike`
+            return lambda value: any(equal(other, value, {}) for other in values)
+        return matcher(self.gold, self.schema if isinstance(self.schema, dict) else {}, self.accept)
+
+    def misfit(self, value: Json) -> str:
+        """The kind of fault that a wrong value is: `wrong_type`, `not_allowed`, else `wrong_value`."""
+        if self.check is None:
+            self.check = check_of(self.schema)
+        return self.check.complaint(value) or "wrong_value"
+
+
+_SCALARS = (str, int, float, bool)
+
+
+class Want:
+    """One expected call with its slots: declared ones first, then defaults, then what is only accepted."""
+
+    __slots__ = ("bare", "call", "linked", "name", "offered", "properties", "slots")
+
+    def __init__(self, answer: Answer, index: int, tool: Tool | None, *, names_only: bool) -> None:
+        self.call = answer.calls[index]
+        self.name = self.call.name
+        self.bare = names_only
+        self.offered = tool is not None
+        self.properties: Mapping[str, Any] = tool.properties if tool else {}
+        arguments = {} if names_only else self.call.arguments
+        accepts = {} if names_only else _own(answer, index)
+        filled = with_defaults({}, {} if names_only else self.properties)
+        names = dict.fromkeys([*arguments, *filled, *accepts])
+        self.slots = {n: Slot(n, arguments, self.properties.get(n), accepts.get(n)) for n in names}
+        self.linked = any(slot.linked for slot in self.slots.values())
+
+    def fits(self, have: Call) -> int:
+        """Number of declared arguments given where the call is right, -1 where it is not. Not for linked slots."""
+        if self.name != have.name:
+            return -1
+        slots, declared, arguments = self.slots, 0, have.arguments
+        for name, value in arguments.items():
+            slot = slots.get(name)
+            if slot is None or not ((type(value) is slot.scalar and value == slot.gold) or slot.match(value)):
+                return -1
+            declared += slot.declared
+        if len(arguments) < len(slots):
+            for name, slot in slots.items():
+                if not slot.absent_right and name not in arguments:
+                    return -1
+        return declared
+
+    def likeness(self, have: Call) -> int:
+        """How much a call looks like this one: its name, then the share of equal arguments. Not for linked slots."""
+        if self.bare:
+            return FULL if self.name == have.name else FULL - NAME_WEIGHT
+        credit, leaves = self.absences(have.arguments)
+        for name, value in have.arguments.items():
+            slot = self.slots.get(name)
+            if slot is not None and slot.match(value):
+                credit += 100
+        leaves += len(have.arguments)
+        share = credit // leaves if leaves else 100
+        return NAME_WEIGHT + share if self.name == have.name else share
+
+    def absences(self, arguments: Mapping[str, Json]) -> tuple[int, int]:
+        """(credit, leaves) of the slots for which nothing was given: 100 credits for each that may be left out."""
+        counted = [s.absent_right for name, s in self.slots.items() if s.absent_counts and name not in arguments]
+        return 100 * sum(counted), len(counted)
+
+
+def _own(answer: Answer, index: int) -> dict[str, Accept]:
+    """What is accepted for the arguments of call `index`, by parameter."""
+    mark = f"{index}."
+    return {k[len(mark) :]: v for k, v in answer.accepts.items() if k.startswith(mark)}
+
+
+class Key:
+    """The expected calls of one answer (without its alternatives), compiled."""
+
+    def __init__(self, answer: Answer, tools: Sequence[Tool], *, names_only: bool = False) -> None:
+        self.answer = answer
+        self.offered: Mapping[str, Tool] = {t.name: t for t in tools}
+        self.names_only = names_only
+        self.wants = tuple(
+            Want(answer, i, self.offered.get(call.name), names_only=names_only) for i, call in enumerate(answer.calls)
+        )
+        self.linked = any(want.linked for want in self.wants)
+        self.plain = not (self.linked or answer.ordered or answer.before)
+        """Whether calls can be judged one by one: none refers to another, none must precede another."""
+        self._right: dict[tuple[int, int, int], Verdict] = {}
+        self.graph = Graph(
+            [c.model_copy(update={"arguments": {}}) for c in answer.calls] if names_only else answer.calls
+        )
+
+    def figures(self, declared: int, matched: int, given: int) -> dict[str, float]:
+        """Measures of a verdict: declared arguments right; calls matched, expected and given."""
+        return {
+            "arguments_right": float(declared),
+            "calls_matched": float(matched),
+            "calls_expected": float(len(self.wants)),
+            "calls_given": float(given),
+        }
+
+    def right(self, declared: int, matched: int | None = None, given: int | None = None) -> Verdict:
+        """The verdict without a fault: the same one for all replies of the same figures."""
+        n = len(self.wants)
+        counts = (declared, n if matched is None else matched, n if given is None else given)
+        found = self._right.get(counts)
+        if found is None:
+            found = self._right[counts] = Verdict(measures=self.figures(*counts))
+        return found
+
+    def pairing(self, given: Sequence[Call]) -> Pairing:
+        """The best one-to-one pairing; ties go to the pairing that keeps the calls in place."""
+        n, m = len(self.wants), min(len(given), PAIR_LIMIT)
+        if n == 0 or m == 0:
+            return Pairing((), tuple(range(n)), tuple(range(len(given))))
+        if n == m == 1:
+            return Pairing(((0, 0),), (), tuple(range(1, len(given))))
+        if not self.linked and n == m and self._stand_in_place(given):
+            return Pairing(in_place(n), (), tuple(range(n, len(given))))
+        pairs = assign(
+            self._linked_likes(given[:m]) if self.linked else [[w.likeness(h) for h in given[:m]] for w in self.wants]
+        )
+        kept, used = {i for i, _ in pairs}, {j for _, j in pairs}
+        return Pairing(
+            pairs, tuple(i for i in range(n) if i not in kept), tuple(j for j in range(len(given)) if j not in used)
+        )
+
+    def _stand_in_place(self, given: Sequence[Call]) -> bool:
+        """Whether each call likes the one in its own place best: then no pairing is better."""
+        for i, want in enumerate(self.wants):
+            own = want.likeness(given[i])
+            if own < FULL and any(want.likeness(given[j]) > own for j in range(len(self.wants)) if j != i):
+                return False
+        return True
+
+    def _likes(self, given: Sequence[Call]) -> list[list[int]]:
+        return [[want.likeness(have) for have in given] for want in self.wants]
+
+    def _linked_likes(self, given: Sequence[Call]) -> list[list[int]]:
+        """Likenesses where references count: a call is alike as far as the calls that feed it are."""
+        found = Graph(given)
+        likes = [[0] * len(given) for _ in self.wants]
+        for i, want in enumerate(self.wants):  # in order, since one likeness hangs on those of earlier calls
+            for j, have in enumerate(given):
+                likes[i][j] = self._linked_likeness(want, have, (i, j), found, likes)
+        return likes
+
+    def _linked_likeness(
+        self, want: Want, have: Call, at: tuple[int, int], found: Graph, likes: Sequence[Sequence[int]]
+    ) -> int:
+        credit, leaves = want.absences(have.arguments)
+        for name, value in have.arguments.items():
+            slot = want.slots.get(name)
+            if slot is None:
+                continue
+            ends = ends_of(self.graph, found, at, (slot.gold, value)) if slot.linked else None
+            if ends is not None:
+                credit += 100 * likes[ends[0]][ends[1]] // FULL
+            elif self.alike(slot, value, at, found, lambda a, b: likes[a][b] == FULL):
+                credit += 100
+        leaves += len(have.arguments)
+        share = credit // leaves if leaves else 100
+        return NAME_WEIGHT + share if want.name == have.name else share
+
+    def alike(self, slot: Slot, value: Json, at: tuple[int, int], found: Graph, meets: Any) -> bool:
+        """Whether `value` is right in `slot`, references included; `at` holds the indices of the two calls."""
+        if not slot.linked:
+            return slot.match(value)
+        return alike(self.graph, found, at, (slot.gold, value), (slot.schema, slot.accept), meets)
+
+
+def pair(expected: Answer, given: Sequence[Call], tools: Sequence[Tool]) -> Pairing:
+    """The best one-to-one pairing of expected with given calls."""
+    return Key(expected, tools).pairing(given)
