@@ -1,10 +1,12 @@
 """The real BFCL checker against the clock: run by `verdict` in the peer's own environment.
 
-The first line holds sets of outputs, {set: [[functions, outputs, answers, category], ...]}; every
-further line names a set, which is then checked once, and the answer is the seconds that it took.
+The first line holds `rollouts` and `sets` of outputs, {set: [[functions, output, answers, category],
+...]}; every further line names a set, each of whose outputs is then checked so many times in a row,
+and the answer is the seconds that one round of them took and how many were valid.
 It imports nothing of ours, since that environment has none of it.
 """
 
+import gc
 import json
 import sys
 import time
@@ -17,14 +19,18 @@ def main() -> None:
     from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
 
     model, python = "gorilla-openfunctions-v2", Language.PYTHON  # a model whose tool names keep their dots
-    sets = json.loads(sys.stdin.readline())
+    asked = json.loads(sys.stdin.readline())
+    sets, rollouts = asked["sets"], asked["rollouts"]
+    gc.freeze()
     print("ready", file=out, flush=True)
     for line in sys.stdin:
         rows, valid = sets[line.strip()], 0
         start = time.process_time()
         for functions, outputs, answers, category in rows:
-            valid += ast_checker(functions, outputs, answers, python, category, model)["valid"]
-        print(json.dumps([time.process_time() - start, valid]), file=out, flush=True)
+            for _ in range(rollouts):
+                right = ast_checker(functions, outputs, answers, python, category, model)["valid"]
+            valid += right
+        print(json.dumps([(time.process_time() - start) / rollouts, valid]), file=out, flush=True)
 
 
 if __name__ == "__main__":

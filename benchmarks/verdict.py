@@ -1,14 +1,15 @@
 """The strict verdict, with every fault named, against BFCL's checker on BFCL's own data.
 
-Both check the same outputs: the gold ones, and one spoiled in each way that applies. Ours and
-the peer's take turns, each in its own process, on one core; the figure is the median of the
-rounds' ratios. Answers are compiled once a sample, as in grading many rollouts of one prompt; what
-compiling costs stands beside it. Run with `python -m benchmarks.verdict [--quick]` after
+Both check the same outputs: the gold ones, and one spoiled in each way that applies, each ROLLOUTS
+times in a row, as rollouts of one prompt are graded. Ours and the peer's take turns, each in its
+own process, on one core; the figure is the median of the rounds' ratios. Answers are compiled once
+a sample; what one verdict costs that has to compile first stands beside it. Run with `python -m benchmarks.verdict [--quick]` after
 `bash benchmarks/peers.sh bfcl`.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -33,6 +34,7 @@ KINDS = (
     "unknown_tool", "wrong_tool", "missing_call", "extra_call", "missing_argument", "unknown_argument", "wrong_type",
     "not_allowed", "wrong_value", "ungrounded_value",
 )  # fmt: skip
+ROLLOUTS = 8
 Outputs = list[tuple[Sample, Reply]]
 
 
@@ -73,7 +75,9 @@ class Peer:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, "BFCL_PROJECT_ROOT": self._folder.name},
         )  # fmt: skip
-        self._say(json.dumps({name: as_peer(outputs) for name, outputs in sets.items()}))
+        self._say(
+            json.dumps({"rollouts": ROLLOUTS, "sets": {name: as_peer(outputs) for name, outputs in sets.items()}})
+        )
 
     def _say(self, line: str) -> str:
         assert self._process.stdin
@@ -95,14 +99,16 @@ class Peer:
         self._folder.cleanup()
 
 
-def strict(outputs: Outputs) -> tuple[float, int]:
+def strict(outputs: Outputs, rollouts: int = ROLLOUTS) -> tuple[float, int]:
     """Seconds and number of right ones of the strict verdict with all its faults."""
     judge_calls, valid = judge.judge_calls, 0
     rows = [(s.answer, s.prompt.tools, r) for s, r in outputs]
     start = time.process_time()
     for answer, tools, reply in rows:
-        valid += not judge_calls(answer, tools, reply).faults
-    return time.process_time() - start, valid
+        for _ in range(rollouts):
+            right = not judge_calls(answer, tools, reply).faults
+        valid += right
+    return (time.process_time() - start) / rollouts, valid
 
 
 def compat(outputs: Outputs) -> tuple[float, int]:
@@ -114,14 +120,16 @@ def compat(outputs: Outputs) -> tuple[float, int]:
         rows.append((checker, [(call.name, call.arguments) for call in reply.message.calls]))  # type: ignore[union-attr]
     start, valid = time.process_time(), 0
     for checker, calls in rows:
-        valid += checker.check(calls).valid is True
-    return time.process_time() - start, valid
+        for _ in range(ROLLOUTS):
+            right = checker.check(calls).valid is True
+        valid += right
+    return (time.process_time() - start) / ROLLOUTS, valid
 
 
 def compiling(outputs: Outputs) -> float:
     """Seconds that it takes to compile every answer and to judge one reply to it."""
     judge._compiled.clear()
-    return strict(outputs)[0]
+    return strict(outputs, 1)[0]
 
 
 def main() -> None:
@@ -134,6 +142,7 @@ def main() -> None:
     data = next(python.parent.parent.glob("lib/python*/site-packages/bfcl_eval/data"))
     judge.KEYS_KEPT = 100_000  # every answer stays compiled, as in grading rollouts
     sets = output_sets(samples(data))
+    gc.freeze()  # what lies here beside the answers is the benchmark's own
     cold = {name: compiling(outputs) / len(outputs) * 1e6 for name, outputs in sets.items()}
     peer = Peer(python, sets)
     rounds = [

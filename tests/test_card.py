@@ -237,7 +237,12 @@ def test_nothing_is_apart_from_itself(value: Any) -> None:
     assert not apart("elsewhere", value, Accept(values=(value,)))
 
 
-@given(JSON | NEAR, JSON | NEAR, st.sampled_from([*MODES, "numeric:0.1"]), st.lists(NEAR, max_size=2))
+@given(
+    JSON | NEAR,
+    JSON | NEAR,
+    st.sampled_from([*(m for m in MODES if m != "regex"), "numeric:0.1", "regex:[a1]"]),
+    st.lists(NEAR, max_size=2),
+)
 def test_what_is_apart_the_verifier_never_calls_the_same(a: Any, b: Any, mode: str, values: list[Any]) -> None:
     accept = Accept(mode=mode, values=tuple(values))
     if apart(a, b, accept):

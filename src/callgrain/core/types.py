@@ -60,7 +60,8 @@ class Noun(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields changed; its key is its own, not the one it was copied with."""
         copy = super().model_copy(update=update, deep=deep)
-        vars(copy).pop("key", None)
+        for name in vars(copy).keys() - type(self).model_fields.keys():  # what was computed from the other's fields
+            del vars(copy)[name]
         return copy
 
 
@@ -73,16 +74,37 @@ class Tool(Noun):
     returns: dict[str, Json] | None = None
     mutates: Mutates = "unknown"
 
-    @property
+    @cached_property
     def properties(self) -> dict[str, Json]:
-        """Schema of each parameter by name, in the order in which they are declared."""
+        """Schema of each parameter by name, in the order in which they are declared.
+
+        A schema that refers to the definitions at the root (`#/$defs/...`, as pydantic writes
+        them) gets them along, so that it can be judged by itself.
+        """
         found = self.parameters.get("properties", {})
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        shared = {k: v for k in ("$defs", "definitions") if isinstance(v := self.parameters.get(k), dict)}
+        if not shared:
+            return found
+        return {n: {**shared, **s} if isinstance(s, dict) and _refers(s) else s for n, s in found.items()}
 
     @property
     def required(self) -> tuple[str, ...]:
         """Names of the parameters that must be given."""
-        return tuple(self.parameters.get("required", ()))
+        found = self.parameters.get("required", ())
+        return tuple(name for name in found if isinstance(name, str)) if isinstance(found, list | tuple) else ()
+
+
+def _refers(schema: Json) -> bool:
+    """Whether a `$ref` stands anywhere in the schema, whose depth is not trusted."""
+    layer = [schema]
+    while layer:
+        if any(isinstance(part, dict) and "$ref" in part for part in layer):
+            return True
+        lists = (part.values() if isinstance(part, dict) else part for part in layer)
+        layer = [inner for parts in lists for inner in parts if isinstance(inner, dict | list)]
+    return False
 
 
 _REF = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]{0,63})(?:\.([A-Za-z0-9_.\-]{1,200}))?\$")

@@ -257,7 +257,7 @@ class Loose:
             number: Json = json.loads(word)
         except ValueError:
             raise JunkError(at) from None
-        if not isinstance(number, int | float) or not math.isfinite(number):
+        if not isinstance(number, int | float) or (isinstance(number, float) and not math.isfinite(number)):
             raise JunkError(at)
         return number, found.end()
 

@@ -26,7 +26,8 @@ from callgrain.core.protocols import Dialect
 from callgrain.core.recipe import Recipe
 from callgrain.core.types import Prompt, Reply
 from callgrain.dialects._calls import read_value
-from callgrain.dialects._wire import WireError, extras, first_choice, is_cut, text_of_choice, truncated
+from callgrain.dialects._recover import spoken
+from callgrain.dialects._wire import WireError, extras, first_choice, is_cut, text_of_choice
 from callgrain.models import _wire
 
 BODY_LIMIT = 16 * 1024 * 1024
@@ -211,8 +212,7 @@ class Remote:
         text = text_of_choice(choice)
         if self._dialect.end:
             text = text.partition(self._dialect.end)[0]
-        read = truncated(text) if is_cut(choice) else self._dialect.parse(text)
-        return Reply.spoken(text, read, **extras(answer, choice))
+        return spoken(self._dialect, text, ended=not is_cut(choice), **extras(answer, choice))
 
     def _pause_s(self, attempt: int, asked_s: float | None, rng: Random) -> float:
         """Seconds before the next attempt: what Retry-After asks, else doubling, spread out."""

@@ -17,6 +17,7 @@ from typing import Any
 from callgrain.core import plugins
 from callgrain.core.schema import complaint
 from callgrain.core.types import Accept, Answer, Call, Json, Ref, Reply, Sample, Tool
+from callgrain.verify.values import leeway
 
 Calls = tuple[Call, ...]
 Schema = dict[str, Any]
@@ -38,7 +39,7 @@ def apart(gold: Json, given: Json, accept: Accept | None = None, *, cased: bool 
     wanted = (gold, *accept.values) if accept else (gold,)
     try:
         slack = 2 * float(setting or "1e-6") if mode == "numeric" else 1e-9
-        return mode != "any" and all(_apart(value, given, mode, slack, cased) for value in wanted)
+        return mode not in ("any", "regex") and all(_apart(value, given, mode, slack, cased) for value in wanted)
     except (ValueError, OverflowError):  # a tolerance that is no number, an integer beyond any float
         return False
 
@@ -97,7 +98,8 @@ def call_apart(way: Answer, index: int, given: Call, tool: Tool | None, cased: b
     gold = way.calls[index].arguments
     properties = tool.properties if tool else {}
     for name in [*gold, *(n for n in given.arguments if n not in gold)]:
-        accept, schema = way.accepts.get(f"{index}.{name}"), properties.get(name)
+        schema = properties.get(name)
+        accept = leeway(way.accepts.get(f"{index}.{name}"), schema)
         default = [schema["default"]] if isinstance(schema, dict) and "default" in schema else []
         if name in gold and name in given.arguments:
             want, have = gold[name], given.arguments[name]
@@ -106,7 +108,7 @@ def call_apart(way: Answer, index: int, given: Call, tool: Tool | None, cased: b
         elif name in gold:
             if not (accept and accept.omissible) and all(apart(gold[name], value, accept) for value in default):
                 return True
-        elif (accept is None or accept.mode != "any") and all(
+        elif (accept is None or accept.mode.partition(":")[0] not in ("any", "regex")) and all(
             apart(value, given.arguments[name]) for value in (*default, *(accept.values if accept else ()))
         ):
             return True
@@ -165,7 +167,7 @@ def leaves(sample: Sample) -> list[Leaf]:
         for name, value in call.arguments.items():
             schema = tool.properties.get(name) if tool else None
             if isinstance(schema, dict) and not holds_reference(value) and complaint(schema, value) is None:
-                accept = sample.answer.accepts.get(f"{i}.{name}")
+                accept = leeway(sample.answer.accepts.get(f"{i}.{name}"), schema)
                 out += [Leaf(i, name, path, v, s, accept) for path, v, s in _walk(value, schema, ())]
     return out[:LEAF_LIMIT]
 

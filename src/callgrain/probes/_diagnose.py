@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -99,15 +99,11 @@ def _work(recipe: DiagnoseRecipe, run: Run, tell: Tell, model: Model | None) -> 
         tell("opening the model", 0, 0)
         return model or open_recipe_model(recipe)
 
-    probes = {name: _probe(name) for name in _chosen(recipe.probe, plugins.names("probes"), "probe")}
+    probes = {name: probe_of(name) for name in _chosen(recipe.probe, plugins.names("probes"), "probe")}
     asked = _asked(recipe, run, probes, tell, opened)
     _reply(recipe, run, [s for _, _, s in asked], tell, opened)
     graded = _grade(run, asked, tell)
-    readings: list[Reading] = []
-    for name, probe in probes.items():
-        tell(f"reading {name}", 0, 0)
-        readings += probe.read(graded)
-    run.replace_rows("readings", (r.model_dump(mode="json") for r in readings))
+    write_readings(run, read_by(probes, graded, tell))
     failures = sum(g.reply.failure is not None for g in graded)
     run.finish({"samples": len(graded), "failures": failures, "set_aside": run.read("pool")["set_aside"]})
 
@@ -117,7 +113,22 @@ def readings(run: Run) -> list[Reading]:
     return [Reading.model_validate(row) for row in run.rows("readings")]
 
 
-def _probe(name: str) -> Probe:
+def write_readings(run: Run, found: Sequence[Reading]) -> None:
+    """Put the readings of a run in place as a whole."""
+    run.replace_rows("readings", (r.model_dump(mode="json") for r in found))
+
+
+def read_by(probes: Mapping[str, Probe], graded: Sequence[Graded], tell: Tell = silent) -> list[Reading]:
+    """What each probe reads in what was graded."""
+    found: list[Reading] = []
+    for name, probe in probes.items():
+        tell(f"reading {name}", 0, 0)
+        found += probe.read(graded)
+    return found
+
+
+def probe_of(name: str) -> Probe:
+    """The probe named `name`. Raises UnknownName."""
     return plugins.load("probes", name)()
 
 
@@ -151,9 +162,7 @@ def _asked(
                 rng = Random(text_key("probe", name, str(recipe.seed)))
                 cut += [(name, "", sample) for sample in probe.samples(base, rng)]
         with run.journal("samples") as journal:
-            journal.append(
-                {"key": s.key, "probe": p, "trace": t, "sample": s.model_dump(mode="json")} for p, t, s in cut
-            )
+            journal.append(sample_row(*row) for row in cut)
         run.write("pool", {"split": split, "set_aside": aside.count, "set_aside_first": aside.first})
     rows = (row for row in run.rows("samples"))
     return [(row["probe"], row["trace"], Sample.model_validate(row["sample"])) for row in rows]
@@ -187,8 +196,7 @@ def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, 
             replies = model.answer([_drawn(s.prompt, sampling) for s in piece])
             answered: list[dict[str, Any]] = []
             for sample, reply in zip(piece, replies, strict=True):
-                record = {"key": sample.key, "reply": reply.model_dump(mode="json", exclude_defaults=True)}
-                (answered if reply.failure is None else failed).append(record)
+                (answered if reply.failure is None else failed).append(reply_row(sample, reply))
             journal.append(answered)
             done += len(piece)
         journal.append(failed)
@@ -208,18 +216,33 @@ def _grade(run: Run, asked: list[tuple[str, str, Sample]], tell: Tell) -> list[G
         if index % 500 == 0:
             tell("grading", index, len(asked))
         reply = replies[sample.key]
-        try:
-            verdict = tasks[sample.subtask].grade(sample, reply)
-        except Exception as error:
-            verdict = Verdict(state="grader_error", score=0.0, detail=f"{type(error).__name__}: {error}")
-        graded.append(Graded(sample, reply, verdict, probe, trace))
+        graded.append(Graded(sample, reply, judged(tasks[sample.subtask].grade, sample, reply), probe, trace))
     # Two tables, so that whoever counts or pairs the pool's verdicts cannot count a control's among them.
-    run.replace_rows("verdicts", (_verdict_row(g) for g in graded if g.probe == "subtask"))
-    run.replace_rows("probe_verdicts", (_verdict_row(g) for g in graded if g.probe != "subtask"))
+    run.replace_rows("verdicts", (verdict_row(g) for g in graded if g.probe == "subtask"))
+    run.replace_rows("probe_verdicts", (verdict_row(g) for g in graded if g.probe != "subtask"))
     return graded
 
 
-def _verdict_row(item: Graded) -> dict[str, Any]:
+def judged(judge: Callable[[Sample, Reply], Verdict], sample: Sample, reply: Reply) -> Verdict:
+    """What `judge` says of a reply; that it broke on it is a state of the verdict."""
+    try:
+        return judge(sample, reply)
+    except Exception as error:
+        return Verdict(state="grader_error", score=0.0, detail=f"{type(error).__name__}: {error}")
+
+
+def sample_row(probe: str, trace: str, sample: Sample) -> dict[str, Any]:
+    """A line of `samples.jsonl`."""
+    return {"key": sample.key, "probe": probe, "trace": trace, "sample": sample.model_dump(mode="json")}
+
+
+def reply_row(sample: Sample, reply: Reply) -> dict[str, Any]:
+    """A line of `replies.jsonl`."""
+    return {"key": sample.key, "reply": reply.model_dump(mode="json", exclude_defaults=True)}
+
+
+def verdict_row(item: Graded) -> dict[str, Any]:
+    """A line of `verdicts.jsonl`."""
     return {
         "key": item.sample.key,
         "probe": item.probe,

@@ -1,4 +1,4 @@
-"""What the grader itself is worth: wrong replies flagged, right ones refused.
+"""The grader itself: wrong replies flagged, right ones refused.
 
 The card of the sub-tasks' own grading (`_card.py`) on the very samples that were asked, so that
 no score stands without it. It asks no model anything.

@@ -13,7 +13,7 @@ from callgrain.core.errors import CallgrainError
 from callgrain.core.protocols import Dialect
 from callgrain.core.types import Json, Reply
 from callgrain.dialects._calls import clean
-from callgrain.dialects._wire import truncated
+from callgrain.dialects._recover import spoken
 from callgrain.records._reply import failed, guarded, has_any, objects_of, usage_of
 
 _TEXTS = ("text", "output", "completion", "response")
@@ -46,8 +46,8 @@ class Text:
         if dialect.end:
             text = text.partition(dialect.end)[0]
         choice = (objects_of(row.get("choices")) or [row])[0]
-        read = truncated(text) if choice.get("finish_reason") == "length" else dialect.parse(text)
-        return Reply.spoken(text, read, usage=usage_of(row.get("usage")))
+        ended = choice.get("finish_reason") != "length"
+        return spoken(dialect, text, ended=ended, usage=usage_of(row.get("usage")))
 
 
 def _text_of(row: Mapping[str, Json]) -> str | None:

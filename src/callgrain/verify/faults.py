@@ -78,8 +78,9 @@ def at_levels(*levels: str) -> frozenset[str]:
 
 def fault(kind: str, where: str = "", expected: Json = None, given: Json = None) -> Fault:
     """A Fault of a kind that stands in the table. Raises KeyError for any other."""
-    name = TABLE[kind].name
-    return Fault.trusted({"kind": name, "where": where, "expected": expected, "given": given, "detail": ""})
+    if kind not in TABLE:
+        raise KeyError(kind)
+    return Fault.trusted({"kind": kind, "where": where, "expected": expected, "given": given, "detail": ""})
 
 
 def wrong_decision(gold: Decision, given: Decision) -> Fault | None:

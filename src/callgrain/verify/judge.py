@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from callgrain.core.types import Call, Fault, Json, Ref, Verdict
 from callgrain.verify.faults import by_level, fault
-from callgrain.verify.key import Key, Slot, Want
+from callgrain.verify.key import ABSENT, Key, Scan, Slot, Want, Wrong
 from callgrain.verify.lint import NESTING_LIMIT, broken_references, has_reference, too_deep
 from callgrain.verify.match import FULL, NAME_WEIGHT, PAIR_LIMIT, Graph, Meets, Pairing
 
@@ -24,6 +24,14 @@ class Judgement:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.right = self.leaves = self.declared = self.matched = 0
+
+    def count(self, want: Want, have: Call, scan: Scan) -> None:
+        """Count the leaves of a call of the right name."""
+        leaves = want.leaves(have.arguments)
+        self.leaves += leaves
+        self.right += leaves - len(scan[1])
+        self.declared += scan[0]
+        self.matched += not scan[1]
 
 
 def judge(key: Key, given: Sequence[Call]) -> Verdict:
@@ -42,7 +50,7 @@ def judge(key: Key, given: Sequence[Call]) -> Verdict:
     score = found.right / found.leaves if found.leaves else 0.0
     return Verdict.trusted({
         "faults": (faults[0],) if len(faults) == 1 else by_level(faults),
-        "score": min(score, 0.99),
+        "score": score if score < 0.99 else 0.99,
         "state": "graded",
         "detail": "",
         "measures": key.figures(found.declared, found.matched, len(given)),
@@ -51,71 +59,66 @@ def judge(key: Key, given: Sequence[Call]) -> Verdict:
 
 def _by_place(key: Key, given: Sequence[Call]) -> Judgement | None:
     """Where each call stands by the one that it looks most like; None where that is not plain to see."""
-    wants, n, m = key.wants, len(key.wants), len(given)
-    found = Judgement()
-    if n != m:
+    wants, found = key.wants, Judgement()
+    if len(wants) != len(given):
         return found if _with_a_gap(key, given, found) else None
+    scans: list[Scan] = []
     amiss: list[int] = []
     for index, want in enumerate(wants):
-        have, before = given[index], len(found.faults)
-        if want.name != have.name:
-            if too_deep(have):
-                return None
-            _wrong_name(key, want, have, index, found)
-        elif not _arguments(want, have.arguments, index, found, given):
-            return None
-        if len(found.faults) == before:
-            found.matched += 1
-        else:
+        have = given[index]
+        scan = _NOTHING_WRONG if want.bare else want.scan(have.arguments)
+        scans.append(scan)
+        if scan[1] or want.name != have.name:
             amiss.append(index)
-    if n > 1 and amiss and not _stand(wants, given, amiss):
+        else:
+            found.declared += scan[0]
+    found.matched = len(wants) - len(amiss)
+    if not amiss:
+        return found
+    if len(wants) > 1 and not _stand(wants, given, scans, amiss):
         return None
+    found.declared = found.matched = 0
+    for index, want in enumerate(wants):
+        if not _called(key, want, given, index, scans[index], found):
+            return None
     return found
 
 
-def _stand(wants: Sequence[Want], given: Sequence[Call], amiss: Sequence[int]) -> bool:
+_NOTHING_WRONG: Scan = (0, [])
+
+
+def _stand(wants: Sequence[Want], given: Sequence[Call], scans: Sequence[Scan], amiss: Sequence[int]) -> bool:
     """Whether no pairing is better than each by its place, where only `amiss` are not right there.
 
     So it is if each of them is the likeliest of its row, or each the likeliest of its column: no
-    other cell can give what that one leaves.
+    other cell can give what that one leaves. Cells of unequal names give a share at most.
     """
-    for i in amiss:
-        name = wants[i].name
-        rivals = [call for j, call in enumerate(given) if j != i and call.name == name]
-        if not _at_least(wants[i], given[i], [wants[i].likeness(rival) for rival in rivals]):
-            break
-    else:
-        return True
-    for i in amiss:
-        name = given[i].name
-        rivals = [want for k, want in enumerate(wants) if k != i and want.name == name]
-        if not _at_least(wants[i], given[i], [want.likeness(given[i]) for want in rivals]):
-            return False
-    return True
-
-
-def _at_least(want: Want, have: Call, rivals: Sequence[int]) -> bool:
-    """Whether a pair is as alike as each rival; those of other names, which are not listed, reach a share at most."""
-    own = want.likeness(have)
-    return (own >= FULL - NAME_WEIGHT) and all(rival <= own for rival in rivals)
+    likes = {i: wants[i].likeness(given[i], scans[i]) for i in amiss}
+    if any(own < FULL - NAME_WEIGHT for own in likes.values()):
+        return False
+    others = range(len(wants))
+    return all(
+        all(wants[i].likeness(given[j]) <= own for j in others if j != i and given[j].name == wants[i].name)
+        for i, own in likes.items()
+    ) or all(
+        all(wants[k].likeness(given[i]) <= own for k in others if k != i and wants[k].name == given[i].name)
+        for i, own in likes.items()
+    )
 
 
 def _with_a_gap(key: Key, given: Sequence[Call], found: Judgement) -> bool:
     """Calls that are all right but for those left out, or those too many at the end: then no pairing is better."""
-    wants = key.wants
+    wants, j = key.wants, 0
     if not wants or len(given) > PAIR_LIMIT:
         return False
-    j = 0
     for i, want in enumerate(wants):
-        fits = want.fits(given[j]) if j < len(given) else -1
-        if fits < 0:
+        have = given[j] if j < len(given) else None
+        scan = _NOTHING_WRONG if have is None or want.bare else want.scan(have.arguments)
+        if have is None or have.name != want.name or scan[1]:
             _missing(key, i, found)
-            continue
-        found.leaves += 1 + len(given[j].arguments)
-        found.right += 1 + len(given[j].arguments)
-        found.declared += fits
-        found.matched += 1
-        j += 1
+        else:
+            found.count(want, have, scan)
+            j += 1
     if j < len(given):
         if j < len(wants) or any(map(too_deep, given[j:])):
             return False
@@ -134,14 +137,11 @@ def _by_pairing(key: Key, given: Sequence[Call]) -> Judgement:
     for j in pairing.extra:
         _extra(key, given[j], j, found)
     for i, j in pairing.pairs:
-        want, have, before = key.wants[i], given[j], len(found.faults)
-        if want.name != have.name:
-            _wrong_name(key, want, have, j, found)
-        elif want.linked:
-            _linked_arguments(key, want, have, ((i, j), graph, meets), found, given)
+        want, have = key.wants[i], given[j]
+        if want.linked and want.name == have.name:
+            _called(key, want, given, j, _linked_scan(key, want, have, ((i, j), graph, meets)), found)
         else:
-            _arguments(want, have.arguments, j, found, given)
-        found.matched += len(found.faults) == before
+            _called(key, want, given, j, _NOTHING_WRONG if want.bare else want.scan(have.arguments), found)
     _order(key, pairing, found)
     return found
 
@@ -164,80 +164,42 @@ def _shown(key: Key, call: Call) -> dict[str, Json]:
     return shown if key.names_only or call.label is None else {**shown, "label": call.label}
 
 
-def _wrong_name(key: Key, want: Want, have: Call, j: int, found: Judgement) -> None:
-    found.leaves += 1 if key.names_only else 1 + max(len(want.call.arguments), len(have.arguments))
-    kind = "wrong_tool" if have.name in key.offered else "unknown_tool"
-    found.faults.append(fault(kind, f"calls.{j}.name", want.name, have.name))
-
-
-def _arguments(want: Want, arguments: dict[str, Json], j: int, found: Judgement, given: Sequence[Call] = ()) -> bool:
-    """Hold the arguments of a call of the right name against its slots; False where one is too deep to be judged."""
-    found.leaves += 1
-    found.right += 1
-    if want.bare:
-        return True
-    slots, seen, right, declared = want.slots, 0, 0, 0
-    for name, value in arguments.items():
-        slot = slots.get(name)
-        if slot is None:
-            if type(value) in _CONTAINERS and too_deep(value):
-                return False
-            found.faults.append(_uncalled_for(want, name, value, j))
-            continue
-        seen += 1
-        if (type(value) is slot.scalar and value == slot.gold) or slot.match(value):
-            right += 1
-            declared += slot.declared
-        elif type(value) in _CONTAINERS and too_deep(value):
+def _called(key: Key, want: Want, given: Sequence[Call], j: int, scan: Scan, found: Judgement) -> bool:
+    """The faults of given call j, which stands for `want`; False where a value is too deep to be judged."""
+    have = given[j]
+    if want.name != have.name:
+        if too_deep(have):
             return False
-        elif slot.declared:
-            found.faults.append(_misvalued(slot, value, f"calls.{j}.arguments.{name}", j, given))
+        found.leaves += 1 if want.bare else 1 + max(len(want.call.arguments), len(have.arguments))
+        kind = "wrong_tool" if have.name in key.offered else "unknown_tool"
+        found.faults.append(fault(kind, f"calls.{j}.name", want.name, have.name))
+        return True
+    found.count(want, have, scan)
+    for name, slot, value in scan[1]:
+        place = f"calls.{j}.arguments.{name}"
+        if (type(value) is dict or type(value) is list) and too_deep(value):
+            return False
+        if slot is None or not slot.declared:
+            found.faults.append(_uncalled_for(want, name, value, place))
+        elif value is ABSENT:  # nothing was given: whatever the default is, it is no given value
+            found.faults.append(fault("missing_argument", place, slot.gold))
         else:
-            found.faults.append(_uncalled_for(want, name, value, j))
-    found.leaves += len(arguments)
-    found.right += right
-    found.declared += declared
-    if seen < len(slots):
-        _absent(want, arguments, j, found)
+            found.faults.append(_misvalued(slot, value, place, j, given))
     return True
 
 
-_CONTAINERS = (list, dict)
-
-
-def _linked_arguments(
-    key: Key,
-    want: Want,
-    have: Call,
-    around: tuple[tuple[int, int], Graph, Meets],
-    found: Judgement,
-    given: Sequence[Call],
-) -> None:
-    """The same where slots hold references: those are right where they lead to the right call."""
-    at, graph, meets = around
-    found.leaves += 1 + len(have.arguments)
-    found.right += 1
+def _linked_scan(key: Key, want: Want, have: Call, around: tuple[tuple[int, int], Graph, Meets]) -> Scan:
+    """`Want.scan` where slots hold references: those are right where they lead to the right call."""
+    declared = 0
+    wrong: list[Wrong] = []
     for name, value in have.arguments.items():
         slot = want.slots.get(name)
-        if slot is not None and key.alike(slot, value, at, graph, meets):
-            found.right += 1
-            found.declared += slot.declared
-        elif slot is not None and slot.declared:
-            found.faults.append(_misvalued(slot, value, f"calls.{at[1]}.arguments.{name}", at[1], given))
+        if slot is not None and key.alike(slot, value, *around):
+            declared += slot.declared
         else:
-            found.faults.append(_uncalled_for(want, name, value, at[1]))
-    _absent(want, have.arguments, at[1], found)
-
-
-def _absent(want: Want, arguments: dict[str, Json], j: int, found: Judgement) -> None:
-    """Slots for which nothing was given: whatever the default is, it is no given value."""
-    for name, slot in want.slots.items():
-        if slot.absent_counts and name not in arguments:
-            found.leaves += 1
-            if slot.absent_right:
-                found.right += 1
-            else:
-                found.faults.append(fault("missing_argument", f"calls.{j}.arguments.{name}", slot.gold))
+            wrong.append((name, slot, value))
+    wrong += [(n, s, ABSENT) for n, s in want.slots.items() if not s.absent_right and n not in have.arguments]
+    return declared, wrong
 
 
 def _misvalued(slot: Slot, value: Json, place: str, j: int, given: Sequence[Call]) -> Fault:
@@ -254,9 +216,8 @@ def _misvalued(slot: Slot, value: Json, place: str, j: int, given: Sequence[Call
     return fault("wrong_value" if refers else slot.misfit(value), place, expected, value)
 
 
-def _uncalled_for(want: Want, name: str, value: Json, j: int) -> Fault:
+def _uncalled_for(want: Want, name: str, value: Json, place: str) -> Fault:
     """An argument that the answer does not have."""
-    place = f"calls.{j}.arguments.{name}"
     if want.offered and name not in want.properties:
         return fault("unknown_argument", place, sorted(want.properties), value)
     return fault("ungrounded_value", place, None, value)

@@ -71,11 +71,19 @@ class Slot:
 
 _SCALARS = (str, int, float, bool)
 
+ABSENT = object()
+"""In the place of a value: nothing was given, and something was due."""
+
+Wrong = tuple[str, "Slot | None", Any]
+"""A parameter that is not right, its slot (None where the answer has none), and what was given or ABSENT."""
+
+Scan = tuple[int, list[Wrong]]
+
 
 class Want:
     """One expected call with its slots: declared ones first, then defaults, then what is only accepted."""
 
-    __slots__ = ("bare", "call", "linked", "name", "offered", "properties", "slots")
+    __slots__ = ("bare", "call", "expects", "linked", "name", "offered", "properties", "slots")
 
     def __init__(self, answer: Answer, index: int, tool: Tool | None, *, names_only: bool) -> None:
         self.call = answer.calls[index]
@@ -89,40 +97,46 @@ class Want:
         names = dict.fromkeys([*arguments, *filled, *accepts])
         self.slots = {n: Slot(n, arguments, self.properties.get(n), accepts.get(n)) for n in names}
         self.linked = any(slot.linked for slot in self.slots.values())
+        self.expects = any(slot.absent_counts for slot in self.slots.values())
 
-    def fits(self, have: Call) -> int:
-        """Number of declared arguments given where the call is right, -1 where it is not. Not for linked slots."""
-        if self.name != have.name:
-            return -1
-        slots, declared, arguments = self.slots, 0, have.arguments
+    def scan(self, arguments: Mapping[str, Json]) -> Scan:
+        """(right declared arguments, wrong places) of a call of the right name. Not for linked slots."""
+        slots, declared, seen = self.slots, 0, 0
+        wrong: list[Wrong] = []
         for name, value in arguments.items():
             slot = slots.get(name)
-            if slot is None or not ((type(value) is slot.scalar and value == slot.gold) or slot.match(value)):
-                return -1
-            declared += slot.declared
-        if len(arguments) < len(slots):
-            for name, slot in slots.items():
-                if not slot.absent_right and name not in arguments:
-                    return -1
-        return declared
+            if slot is None:
+                wrong.append((name, None, value))
+                continue
+            seen += 1
+            if (type(value) is slot.scalar and value == slot.gold) or slot.match(value):
+                declared += slot.declared
+            else:
+                wrong.append((name, slot, value))
+        if seen < len(slots):
+            wrong += [(n, s, ABSENT) for n, s in slots.items() if not s.absent_right and n not in arguments]
+        return declared, wrong
 
-    def likeness(self, have: Call) -> int:
-        """How much a call looks like this one: its name, then the share of equal arguments. Not for linked slots."""
+    def leaves(self, arguments: Mapping[str, Json]) -> int:
+        """What is judged in a call of the right name: the name, each argument given, each that was due."""
         if self.bare:
-            return FULL if self.name == have.name else FULL - NAME_WEIGHT
-        credit, leaves = self.absences(have.arguments)
-        for name, value in have.arguments.items():
-            slot = self.slots.get(name)
-            if slot is not None and slot.match(value):
-                credit += 100
-        leaves += len(have.arguments)
-        share = credit // leaves if leaves else 100
-        return NAME_WEIGHT + share if self.name == have.name else share
+            return 1
+        slots, n = self.slots, 1 + len(arguments)
+        if self.expects or len(arguments) < len(slots):
+            n += sum(slot.absent_counts and name not in arguments for name, slot in slots.items())
+        return n
 
-    def absences(self, arguments: Mapping[str, Json]) -> tuple[int, int]:
-        """(credit, leaves) of the slots for which nothing was given: 100 credits for each that may be left out."""
-        counted = [s.absent_right for name, s in self.slots.items() if s.absent_counts and name not in arguments]
-        return 100 * sum(counted), len(counted)
+    def likeness(self, have: Call, scan: Scan | None = None) -> int:
+        """How much a call looks like this one: its name, then the share of arguments that are right.
+
+        FULL exactly where the call is right. Not for linked slots.
+        """
+        if self.bare:
+            share = 100
+        else:
+            leaves = self.leaves(have.arguments) - 1
+            share = 100 * (leaves - len((scan or self.scan(have.arguments))[1])) // leaves if leaves else 100
+        return NAME_WEIGHT + share if self.name == have.name else share
 
 
 def _own(answer: Answer, index: int) -> dict[str, Accept]:
@@ -207,7 +221,7 @@ class Key:
     def _linked_likeness(
         self, want: Want, have: Call, at: tuple[int, int], found: Graph, likes: Sequence[Sequence[int]]
     ) -> int:
-        credit, leaves = want.absences(have.arguments)
+        credit = 0
         for name, value in have.arguments.items():
             slot = want.slots.get(name)
             if slot is None:
@@ -217,7 +231,9 @@ class Key:
                 credit += 100 * likes[ends[0]][ends[1]] // FULL
             elif self.alike(slot, value, at, found, lambda a, b: likes[a][b] == FULL):
                 credit += 100
-        leaves += len(have.arguments)
+        absent = [s for name, s in want.slots.items() if s.absent_counts and name not in have.arguments]
+        credit += 100 * sum(slot.absent_right for slot in absent)
+        leaves = len(have.arguments) + len(absent)
         share = credit // leaves if leaves else 100
         return NAME_WEIGHT + share if want.name == have.name else share
 

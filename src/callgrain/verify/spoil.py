@@ -20,7 +20,7 @@ from callgrain.verify.candidates import Around, invented, of_other_types, outsid
 from callgrain.verify.facts import shown, spelled
 from callgrain.verify.faults import TABLE, fault
 from callgrain.verify.lint import has_reference
-from callgrain.verify.values import equal, same
+from callgrain.verify.values import equal, leeway, same
 from callgrain.verify.verdict import judge_calls
 
 Calls = tuple[Call, ...]
@@ -153,7 +153,8 @@ def _places(sample: Sample, rng: Random) -> list[Place]:
         for name, value in call.arguments.items():
             schema = tool.properties.get(name) if tool else None
             if isinstance(schema, dict) and not has_reference(value):
-                out.append((i, name, value, schema, sample.answer.accepts.get(f"{i}.{name}")))
+                accept = leeway(sample.answer.accepts.get(f"{i}.{name}"), schema)
+                out.append((i, name, value, schema, accept))
     rng.shuffle(out)
     return out
 
@@ -192,7 +193,7 @@ def _put(sample: Sample, rng: Random, values: Callable[[Place], list[Json]], wan
     """The first candidate value that fits the wanted complaint and is not accepted as right."""
     for place in _places(sample, rng):
         i, name, gold, schema, accept = place
-        if accept is not None and accept.mode == "any":
+        if accept is not None and accept.mode.partition(":")[0] == "any":
             continue
         for value in values(place):
             if complaint(schema, value) == want and not same(gold, value, schema, accept):

@@ -61,7 +61,8 @@ def matcher(gold: Json, schema: Mapping[str, Any], accept: Accept | None = None)
     texts = frozenset(text(value) for value in wanted if isinstance(value, str))
     # NaN is right nowhere, but a set would find it by identity.
     numbers = frozenset(v for v in wanted if isinstance(v, int | float) and not isinstance(v, bool) and v == v)  # noqa: PLR0124
-    leeway = _LEEWAY[mode](wanted, setting) if mode != "exact" else None
+    flat = tuple(found for value in others if (found := _flat(value)) is not None)
+    wider = _LEEWAY[mode](wanted, setting) if mode != "exact" else None
 
     def match(given: Json) -> bool:
         kind = type(given)
@@ -70,13 +71,29 @@ def matcher(gold: Json, schema: Mapping[str, Any], accept: Accept | None = None)
         elif kind is int or kind is float:
             found = given in numbers
         else:
-            found = False
-            for value in others:
-                if equal(value, given, schema):
-                    return True
-        return found or (leeway is not None and _is_shallow(given) and leeway(given))
+            found = any(same_parts(given) for same_parts in flat) or any(equal(v, given, schema) for v in others)
+        return found or (wider is not None and _is_shallow(given) and wider(given))
 
     return match
+
+
+def leeway(accept: Accept | None, schema: Json) -> Accept | None:
+    """What a source accepts for a parameter, with the catalogue's mode where the source names none."""
+    declared = schema.get(MODE_KEYWORD, "exact") if isinstance(schema, dict) else "exact"
+    if not isinstance(declared, str) or declared == "exact" or (accept is not None and accept.mode != "exact"):
+        return accept
+    return (accept or Accept()).model_copy(update={"mode": declared})
+
+
+def _flat(gold: Json) -> Match | None:
+    """A quick yes for a list of scalars: the same items of the same types. None for all else."""
+    if not isinstance(gold, list) or not all(type(item) in _SCALARS for item in gold):
+        return None
+    types = [type(item) for item in gold]
+    return lambda given: given == gold and [type(item) for item in given] == types
+
+
+_SCALARS = (str, int, float, bool, type(None))
 
 
 def _is_shallow(value: Json) -> bool:
@@ -161,8 +178,11 @@ def _by_tolerance(wanted: tuple[Json, ...], setting: str) -> Match:
 
 def _by_pattern(wanted: tuple[Json, ...], setting: str) -> Match:
     check = check_of({"type": "string", "pattern": setting})
-    if not check.usable:
-        raise CallgrainError(f"regex:{setting[:80]} is no usable pattern: {check.reason}", "mend the pattern")
+    if not setting or not check.usable:
+        raise CallgrainError(
+            f"regex:{setting[:80]} is no usable pattern: {check.reason or 'it is empty'}",
+            "write one after the colon, such as regex:^[A-Z]{3}$",
+        )
     return check.fits
 
 

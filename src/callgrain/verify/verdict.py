@@ -51,10 +51,16 @@ def branch(message: Message) -> Decision:
 
 
 def judge_branch(answer: Answer, reply: Reply) -> Verdict:
-    """Only the branch counts. A malformed call is a fault of form, never a refusal."""
+    """Only the branch counts: the answer's, or that of one in `instead`.
+
+    A malformed call is a fault of form, never a refusal.
+    """
     if (out := unanswered(reply)) is not None or reply.message is None:
-        return out or Verdict(state="grader_error")
-    wrong = wrong_decision(answer.decision, branch(reply.message))
+        return out or Verdict(state="grader_error", score=0.0)
+    taken = branch(reply.message)
+    if any(way.decision == taken for way in ways(answer)):
+        return verdict([], 1.0)
+    wrong = wrong_decision(answer.decision, taken)
     return verdict([wrong] if wrong else [], 0.0)
 
 

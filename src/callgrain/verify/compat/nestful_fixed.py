@@ -1,4 +1,4 @@
-"""NESTFUL's figures with its defects mended: typed values, best alignment, graphs compared as graphs.
+"""NESTFUL's figures with its defects mended: graphs compared as graphs.
 
 The verdict is the strict one of `judge_calls`; labels and the order of independent calls do not
 count, every call is scored (not only the last of its function), what was made up costs
@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 
 from callgrain.core.types import Answer, Call, Json, Reply, Sample, Tool, Verdict
 from callgrain.verify.compat._nestful import CRASHED, MEASURES, Crash, inapplicable
+from callgrain.verify.key import pair
 from callgrain.verify.lint import too_deep
-from callgrain.verify.match import Graph, alike, pair
+from callgrain.verify.match import Graph, alike
 from callgrain.verify.values import equal, with_defaults
 from callgrain.verify.verdict import judge_calls
 
@@ -48,7 +49,7 @@ class NestfulFixedGrader:
 def figures(gold: Answer, given: Sequence[Call], tools: Sequence[Tool]) -> dict[str, float]:
     """F1 of names and of parameters, each call held against the one that it is best paired with."""
     offered = {tool.name: tool for tool in tools}
-    pairing = pair(gold, given, offered)
+    pairing = pair(gold, given, tools)
     graphs = Graph(gold.calls), Graph(given)
     meets = pairing.meets(graphs[0])
     pairs = [(i, j) for i, j in pairing.pairs if gold.calls[i].name == given[j].name]
