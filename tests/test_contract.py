@@ -19,7 +19,9 @@ from callgrain.verify.faults import KINDS, LEVELS, TABLE, by_level, fault
 from callgrain.verify.spoil import kinds_on, right, spoil
 
 METHODS = {
-    "dialects": ("turns", "render", "write", "parse"),
+    "dialects": ("turns", "render", "write", "parse", "stream"),
+    "compat": ("judge",),
+    "records": ("fits", "read"),
     "models": ("answer",),
     "sources": ("traces",),
     "subtasks": ("samples", "grade"),

@@ -6,10 +6,10 @@ keywords, and gives nouns or the folder of a run, in which everything else is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from callgrain.core import plugins
 from callgrain.core.protocols import Model, Source
@@ -20,6 +20,9 @@ from callgrain.corpus.build import build as _build
 from callgrain.models._open import open_model
 from callgrain.probes._diagnose import DiagnoseRecipe, readings
 from callgrain.probes._diagnose import diagnose as _diagnose
+from callgrain.probes._grade import GradeRecipe
+from callgrain.probes._grade import grade as _grade
+from callgrain.report.junit import write_junit
 from callgrain.sources._open import open_source as _open_source
 from callgrain.tools._catalogue import read_catalogue
 
@@ -83,6 +86,32 @@ def diagnose(model: str | Model, source: str, out: Path | None = None, **setting
         return readings(run)
 
 
-def grade(sample: Sample, reply: Reply) -> Verdict:
-    """The verdict of the sample's own sub-task on `reply`. Raises UnknownName for an unknown sub-task."""
-    return plugins.load("subtasks", sample.subtask)().grade(sample, reply)
+@overload
+def grade(item: Sample, reply: Reply, /) -> Verdict: ...
+
+
+@overload
+def grade(
+    item: str | Path | Sequence[str | Path], /, *, source: str = "", out: Path | None = None, **settings: Any
+) -> list[dict[str, Any]]: ...
+
+
+def grade(
+    item: Any, reply: Reply | None = None, /, *, source: str = "", out: Path | None = None, **settings: Any
+) -> Any:
+    """One reply's Verdict, or a file of recorded outputs item by item.
+
+    `grade(sample, reply)` is the verdict of the sample's own sub-task. `grade(file, source=...)` does what the
+    verb does and gives its lines: `{"id", "strict": {"ok", "faults"}, "bfcl": {"ok", "error_type"}}`, a key
+    for each of the graders asked for; `settings` are the fields of GradeRecipe, `out` holds the run folders
+    (default ./runs). Raises UnknownName, and BadInput where file and source do not fit each other.
+    """
+    if isinstance(item, Sample):
+        if reply is None:
+            raise TypeError("grade(sample, reply): no reply is given")
+        return plugins.load("subtasks", item.subtask)().grade(item, reply)
+    recipe = GradeRecipe.resolve({**settings, "file": item, "source": source})
+    with closing(_grade(recipe, out or home())) as run:
+        if recipe.junit:
+            write_junit(run, Path(recipe.junit))
+        return list(run.rows("gold_audit" if recipe.gold_audit else "graders"))

@@ -9,29 +9,49 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from importlib import import_module
 
 import typer
 
-from callgrain.cli import catalogue, data, diagnosis, machine, treatment
 from callgrain.core.errors import CallgrainError
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
-app = typer.Typer(
-    name="callgrain",
-    help="Finds which grain of function calling a model lacks, and trains exactly that.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-treatment.add_quickstart(app)
-catalogue.add_to(app)
-data.add_to(app)
-diagnosis.add_to(app)
-treatment.add_to(app)
-machine.add_to(app)
+_ROOMS: dict[str, tuple[str, ...]] = {
+    "treatment": ("quickstart", "train"),
+    "catalogue": ("tools", "ls"),
+    "data": ("build",),
+    "diagnosis": ("diagnose", "compare", "report", "prescribe"),
+    "grade": ("grade",),
+    "card": ("card",),
+    "machine": ("doctor",),
+}
+"""The verbs of each file. Only the one that is asked for is imported: a quick verb does not wait for the slow ones."""
+
+
+def app_for(verb: str = "") -> typer.Typer:
+    """The command line with the file of `verb`; of all files where it is none."""
+    app = typer.Typer(
+        name="callgrain",
+        help="Finds which grain of function calling a model lacks, and trains exactly that.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_group)
+    needed = [room for room, verbs in _ROOMS.items() if verb in verbs] or list(_ROOMS)
+    rooms = {room: import_module(f"callgrain.cli.{room}") for room in needed}
+    if "treatment" in rooms:  # the first verb that a newcomer runs stands first
+        rooms["treatment"].add_quickstart(app)
+    for room in sorted(rooms, key=lambda name: name in ("treatment", "machine")):
+        rooms[room].add_to(app)
+    return app
+
+
+def _group() -> None:
+    """Nothing: without it, typer takes an app of one verb for that verb alone."""
 
 
 def main() -> None:
@@ -51,7 +71,7 @@ def _run() -> None:
     """The verb, with what it printed handed on before its end."""
     try:
         try:
-            app()
+            app_for(sys.argv[1] if len(sys.argv) > 1 else "")()
         finally:
             sys.stdout.flush()
     except CallgrainError as error:

@@ -34,6 +34,7 @@ from callgrain.probes._diagnose import (
     write_readings,
 )
 from callgrain.probes._gold_audit import Finding, agreed, audited
+from callgrain.probes._grade_rows import Judged, disagreement, figures_of, graded_of, grader_row, scores, summary
 from callgrain.probes._graded import Graded
 from callgrain.probes._outputs import ABSENT, Cutting, Item, match_run, match_source
 from callgrain.probes._overlay import Overlay, read_overlay
@@ -49,13 +50,15 @@ _UNNAMED = {"file", "source", "overlay", "junit", "fail_under", "fail_on_error"}
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | Path) else value
+    """One path as a list of one; paths as text."""
+    given = [value] if isinstance(value, str | Path) else value
+    return [str(part) if isinstance(part, Path) else part for part in given] if isinstance(given, list) else given
 
 
 class GradeRecipe(Recipe):
     """Settings of grading recorded outputs."""
 
-    file: Annotated[list[str], BeforeValidator(lambda v: [str(f) for f in _listed(v)])] = Field(
+    file: Annotated[list[str], BeforeValidator(_listed)] = Field(
         min_length=1, description="recorded outputs, JSON Lines or one array; several FILEs stand side by side"
     )
     source: str = Field(
@@ -81,7 +84,7 @@ class GradeRecipe(Recipe):
         default=1.0,
         ge=0,
         le=1,
-        description="exit with 1 where more than this share has no output, or a failure as one",
+        description="exit with 1 where more than this share has no output or a failed one",
     )
     strict: bool = Field(
         default=False, description="stop at the first bad line, and at a correction that no longer fits its gold"

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from callgrain.core.errors import BadInput
 from callgrain.core.store import Run
 from callgrain.core.types import Reading
+from callgrain.report._grader import agreement, card_totals, grade_grids
 from callgrain.report._words import amount, inert, percent, points, whole
 from callgrain.report.compare import word
 from callgrain.verify.faults import LEVELS, TABLE
@@ -63,6 +64,15 @@ class Panel:
     subtask: str
     name: str
     rows: tuple[tuple[str, Reading], ...]
+
+
+@dataclass(frozen=True)
+class FormRow:
+    """Broken replies of one sub-task (of all where it is empty), and those right but for their form."""
+
+    subtask: str
+    broken: Reading
+    right: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +185,30 @@ def measure_table(readings: Iterable[Reading]) -> list[Panel]:
     return [Panel(subtask, "measures", tuple(rows)) for subtask, rows in groups.items()]
 
 
+def form_table(readings: Iterable[Reading]) -> list[FormRow]:
+    """A row for each sub-task, the most often broken first, and one for all of them at the end."""
+    parts: dict[str, dict[str, Reading]] = defaultdict(dict)
+    for row in readings:
+        if row.probe == "form" and set(row.by) <= {"subtask"}:
+            parts[str(row.by.get("subtask", ""))][row.name] = row
+    rows = [
+        FormRow(subtask, part["broken"], part.get("right_but_for_form"))
+        for subtask, part in parts.items()
+        if "broken" in part
+    ]
+    return sorted(rows, key=lambda r: (not r.subtask, -(r.broken.value or 0.0), r.subtask))
+
+
+def near_misses(readings: Iterable[Reading]) -> list[tuple[str, Reading]]:
+    """What broken replies nearly were, over all sub-tasks, the commonest first."""
+    found = [
+        (str(row.by["near_miss"]), row)
+        for row in readings
+        if (row.probe, row.name) == ("form", "near_miss") and set(row.by) == {"near_miss"}
+    ]
+    return sorted(found, key=lambda pair: (-(pair[1].value or 0.0), pair[0]))
+
+
 def count_table(readings: Iterable[Reading]) -> list[Reading]:
     """Counts of what was left out of every mean."""
     return [row for row in readings if row.probe == "count"]
@@ -215,16 +249,16 @@ def _terminal_tables(readings: Sequence[Reading]) -> list[Table]:
         _add(
             scores,
             row.subtask,
-            _join(percent(row.score)),
+            _figure(row.score),
             str(row.score.n),
-            f"{best.name} {_join(percent(best))}" if best else "",
+            f"{best.name} {_figure(best)}" if best else "",
             _join(points(margin)) if margin else "",
             "weak" if row.accused else "",
         )
     faults = _table("faults", "level", "kind", "rate", "n")
     for fault in fault_table(readings):
         if fault.rate.value:
-            _add(faults, fault.level, fault.kind, _join(percent(fault.rate)), str(fault.rate.n))
+            _add(faults, fault.level, fault.kind, _figure(fault.rate), str(fault.rate.n))
     measures = _table("measures", "sub-task", "measure", "value", "n")
     for panel in measure_table(readings):
         for name, row in panel.rows:
@@ -236,13 +270,43 @@ def _terminal_tables(readings: Sequence[Reading]) -> list[Table]:
         _add(
             change,
             pair.subtask,
-            *(_join(percent(pair.before)), _join(percent(pair.after)), _join(points(pair.difference))),
+            *(_figure(pair.before), _figure(pair.after), _join(points(pair.difference))),
             *(str(pair.difference.n), pair.word),
         )
     for row in readings:
         if (row.probe, row.name) == ("compare", "macro_difference"):
             _add(change, "mean over sub-tasks", "", "", _join(points(row)), str(row.n), word(row))
-    return [change, scores, faults, measures]
+    return [change, scores, *_grader_tables(readings), faults, *_form_tables(readings), measures]
+
+
+def _grader_tables(readings: Sequence[Reading]) -> list[Table]:
+    """Totals alone: what each grader flags and refuses, and what several say of the same replies."""
+    card = _table("graders, on replies made on purpose", "grader", "figure", "share", "n")
+    for total in card_totals(readings):
+        for words, row in total.figures:
+            _add(card, total.grader, words, _figure(row), str(row.n))
+        for row in total.left_out:
+            _add(card, total.grader, f"{row.name}, in no share", f"{row.value or 0:.0f}", str(row.n))
+    said = _table("graders side by side, on the same replies", "of", "grader", "right", "n")
+    for line in (line for grid in grade_grids(readings) if not grid.title for line in grid.rows):
+        for cell in filter(None, line.cells):
+            _add(said, line.name, str(cell.by.get("grader", "")), _figure(cell), str(cell.n))
+    for row in agreement(readings):
+        pair = f"{row.by.get('grader', '')} and {row.by.get('other', '')}"
+        _add(said, str(row.by.get("file", "")), pair, f"agree {_figure(row)}", str(row.n))
+    return [card, said]
+
+
+def _form_tables(readings: Sequence[Reading]) -> list[Table]:
+    """What broken form costs, where any is broken."""
+    form = _table("form", "sub-task", "broken", "right but for form", "n")
+    for row in form_table(readings):
+        if row.broken.value:
+            _add(form, row.subtask or "all", _figure(row.broken), _figure(row.right), str(row.broken.n))
+    misses = _table("near-misses among the broken", "near-miss", "share", "n")
+    for name, row in near_misses(readings):
+        _add(misses, name, _figure(row), str(row.n))
+    return [form, misses]
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -259,6 +323,10 @@ def _add(table: Table, *cells: str) -> None:
     from rich.text import Text
 
     table.add_row(*(Text(inert(cell)) for cell in cells))
+
+
+def _figure(share: Reading | None) -> str:
+    return _join(percent(share)) if share else ""
 
 
 def _join(parts: tuple[str, str]) -> str:

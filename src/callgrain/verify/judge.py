@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from callgrain.core.types import Call, Fault, Json, Ref, Verdict
 from callgrain.verify.faults import by_level, fault
-from callgrain.verify.key import ABSENT, Key, Scan, Slot, Want, Wrong
+from callgrain.verify.key import ABSENT, NOTHING, Key, Scan, Slot, Want, Wrong
 from callgrain.verify.lint import NESTING_LIMIT, broken_references, has_reference, too_deep
 from callgrain.verify.match import FULL, NAME_WEIGHT, PAIR_LIMIT, Graph, Meets, Pairing
 
@@ -36,7 +36,19 @@ class Judgement:
 
 def judge(key: Key, given: Sequence[Call]) -> Verdict:
     """The verdict on `given`: all faults with place, what was expected, what was given."""
-    found = _by_place(key, given) if key.plain else None
+    found = None
+    if key.plain and len(given) == len(key.wants):
+        declared = 0
+        for want, have in zip(key.wants, given, strict=True):
+            right = want.fits(have)
+            if right < 0:
+                break
+            declared += right
+        else:
+            return key.right(declared)
+        found = _by_place(key, given)
+    elif key.plain:
+        found = _with_a_gap(key, given)
     if found is None:
         deep = [i for i, call in enumerate(given) if too_deep(call)]
         if deep:
@@ -59,40 +71,27 @@ def judge(key: Key, given: Sequence[Call]) -> Verdict:
 
 def _by_place(key: Key, given: Sequence[Call]) -> Judgement | None:
     """Where each call stands by the one that it looks most like; None where that is not plain to see."""
-    wants, found = key.wants, Judgement()
-    if len(wants) != len(given):
-        return found if _with_a_gap(key, given, found) else None
-    scans: list[Scan] = []
-    amiss: list[int] = []
-    for index, want in enumerate(wants):
-        have = given[index]
-        scan = _NOTHING_WRONG if want.bare else want.scan(have.arguments)
-        scans.append(scan)
-        if scan[1] or want.name != have.name:
-            amiss.append(index)
-        else:
-            found.declared += scan[0]
-    found.matched = len(wants) - len(amiss)
-    if not amiss:
-        return found
-    if len(wants) > 1 and not _stand(wants, given, scans, amiss):
+    wants = key.wants
+    scans = [_NOTHING_WRONG if w.bare else w.scan(have.arguments) for w, have in zip(wants, given, strict=True)]
+    if len(wants) > 1 and not _stand(wants, given, scans):
         return None
-    found.declared = found.matched = 0
+    found = Judgement()
     for index, want in enumerate(wants):
         if not _called(key, want, given, index, scans[index], found):
             return None
     return found
 
 
-_NOTHING_WRONG: Scan = (0, [])
+_NOTHING_WRONG: Scan = (0, NOTHING)
 
 
-def _stand(wants: Sequence[Want], given: Sequence[Call], scans: Sequence[Scan], amiss: Sequence[int]) -> bool:
-    """Whether no pairing is better than each by its place, where only `amiss` are not right there.
+def _stand(wants: Sequence[Want], given: Sequence[Call], scans: Sequence[Scan]) -> bool:
+    """Whether no pairing is better than each by its place.
 
-    So it is if each of them is the likeliest of its row, or each the likeliest of its column: no
-    other cell can give what that one leaves. Cells of unequal names give a share at most.
+    So it is if each call that is not right there is the likeliest of its row, or each the likeliest
+    of its column: no other cell can give what that one leaves. Cells of unequal names give a share at most.
     """
+    amiss = [i for i, want in enumerate(wants) if scans[i][1] or want.name != given[i].name]
     likes = {i: wants[i].likeness(given[i], scans[i]) for i in amiss}
     if any(own < FULL - NAME_WEIGHT for own in likes.values()):
         return False
@@ -106,11 +105,11 @@ def _stand(wants: Sequence[Want], given: Sequence[Call], scans: Sequence[Scan], 
     )
 
 
-def _with_a_gap(key: Key, given: Sequence[Call], found: Judgement) -> bool:
+def _with_a_gap(key: Key, given: Sequence[Call]) -> Judgement | None:
     """Calls that are all right but for those left out, or those too many at the end: then no pairing is better."""
-    wants, j = key.wants, 0
+    wants, found, j = key.wants, Judgement(), 0
     if not wants or len(given) > PAIR_LIMIT:
-        return False
+        return None
     for i, want in enumerate(wants):
         have = given[j] if j < len(given) else None
         scan = _NOTHING_WRONG if have is None or want.bare else want.scan(have.arguments)
@@ -121,10 +120,10 @@ def _with_a_gap(key: Key, given: Sequence[Call], found: Judgement) -> bool:
             j += 1
     if j < len(given):
         if j < len(wants) or any(map(too_deep, given[j:])):
-            return False
+            return None
         for extra in range(j, len(given)):
             _extra(key, given[extra], extra, found)
-    return True
+    return found
 
 
 def _by_pairing(key: Key, given: Sequence[Call]) -> Judgement:

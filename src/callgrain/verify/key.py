@@ -77,7 +77,8 @@ ABSENT = object()
 Wrong = tuple[str, "Slot | None", Any]
 """A parameter that is not right, its slot (None where the answer has none), and what was given or ABSENT."""
 
-Scan = tuple[int, list[Wrong]]
+Scan = tuple[int, Sequence[Wrong]]
+NOTHING: Sequence[Wrong] = ()
 
 
 class Want:
@@ -101,21 +102,39 @@ class Want:
 
     def scan(self, arguments: Mapping[str, Json]) -> Scan:
         """(right declared arguments, wrong places) of a call of the right name. Not for linked slots."""
-        slots, declared, seen = self.slots, 0, 0
-        wrong: list[Wrong] = []
+        slots, declared, known = self.slots, 0, len(arguments)
+        wrong: list[Wrong] | None = None
         for name, value in arguments.items():
             slot = slots.get(name)
-            if slot is None:
-                wrong.append((name, None, value))
-                continue
-            seen += 1
-            if (type(value) is slot.scalar and value == slot.gold) or slot.match(value):
+            if slot is not None and ((type(value) is slot.scalar and value == slot.gold) or slot.match(value)):
                 declared += slot.declared
-            else:
-                wrong.append((name, slot, value))
-        if seen < len(slots):
-            wrong += [(n, s, ABSENT) for n, s in slots.items() if not s.absent_right and n not in arguments]
-        return declared, wrong
+                continue
+            if wrong is None:
+                wrong = []
+            wrong.append((name, slot, value))
+            known -= slot is None
+        if known < len(slots):
+            absent: list[Wrong] = [
+                (n, s, ABSENT) for n, s in slots.items() if not s.absent_right and n not in arguments
+            ]
+            wrong = absent if wrong is None else wrong + absent
+        return declared, NOTHING if wrong is None else wrong
+
+    def fits(self, have: Call) -> int:
+        """Number of declared arguments given where the call is right; -1 as soon as it is not. Not for linked slots."""
+        if self.name != have.name:
+            return -1
+        slots, arguments, declared = self.slots, have.arguments, 0
+        if self.bare:
+            return 0
+        for name, value in arguments.items():
+            slot = slots.get(name)
+            if slot is None or not ((type(value) is slot.scalar and value == slot.gold) or slot.match(value)):
+                return -1
+            declared += slot.declared
+        if len(arguments) < len(slots) and not all(s.absent_right for n, s in slots.items() if n not in arguments):
+            return -1
+        return declared
 
     def leaves(self, arguments: Mapping[str, Json]) -> int:
         """What is judged in a call of the right name: the name, each argument given, each that was due."""

@@ -82,6 +82,25 @@ def judge_calls(answer: Answer, tools: Sequence[Tool], reply: Reply, *, names_on
     return max((judge(key, message.calls) for key in keys), key=lambda v: (v.ok, v.score))
 
 
+def is_right(answer: Answer, tools: Sequence[Tool], reply: Reply) -> bool:
+    """`judge_calls(...).ok`, found out without naming a fault: for whoever asks nothing but yes or no."""
+    message = reply.message
+    if message is None or reply.fault is not None or reply.failure is not None:
+        return False
+    if answer.decision == "call" and message.calls:
+        keys = _keys(answer, tools, False)
+        if len(keys) == 1 and keys[0].plain:
+            wants, calls = keys[0].wants, message.calls
+            if len(wants) != len(calls):
+                return False
+            amiss = [want for want, call in zip(wants, calls, strict=True) if want.fits(call) < 0]
+            if not amiss:
+                return True
+            if any(all(want.fits(call) < 0 for call in calls) for want in amiss):
+                return False  # what no call fits, no pairing mends
+    return judge_calls(answer, tools, reply).ok
+
+
 KEYS_KEPT = 1024
 """Answers that stay compiled: rollouts of one prompt are graded in a row."""
 

@@ -1,4 +1,4 @@
-"""The Berkeley Function Calling Leaderboard's own checker (v4, single turn), quirks included.
+"""BFCL's own checker (v4, single turn), quirks included.
 
 What a leaderboard would print, beside what is right: it takes `-5` for `5` and `/a/b` for `ab`,
 refuses an integer list where floats are declared, loses parallel calls to its own greed, and

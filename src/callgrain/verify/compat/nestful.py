@@ -1,4 +1,4 @@
-"""NESTFUL's own scorer: full sequence accuracy as the verdict, its other figures beside it.
+"""NESTFUL's own scorer, defects included: full sequence accuracy.
 
 Its defects are kept: parameters are filed under the function's name, so that a function called
 twice is scored by its last call; numbers, booleans and their texts are the same; an inserted
