@@ -65,9 +65,7 @@ def lay(data: Path, scratch: Path) -> int:
 def timed(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
     """Wall seconds of a process, and what it printed."""
     began = time.perf_counter()
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return time.perf_counter() - began, done.stdout
 
 

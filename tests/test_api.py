@@ -102,3 +102,17 @@ def test_a_broken_set_up_is_a_callgrain_error(tmp_path: Path) -> None:
         diagnose("scripted:wrong_value=0.1", f"bfcl:{tmp_path / 'none'}", tmp_path, n=2)
     with pytest.raises(CallgrainError, match="scriptd"):
         diagnose("scriptd:wrong_value=0.1", "toolworld:micro", tmp_path, n=2)
+
+
+def test_grade_of_a_file_gives_the_verbs_lines(tmp_path: Path) -> None:
+    run = diagnose("scripted:wrong_value=1", "toolworld:micro", tmp_path, n=6, subtask="slots", probe="subtask")
+    (score,) = [r for r in run if (r.name, len(r.by)) == ("ok", 1)]
+    replies = next(tmp_path.glob("diagnose/*/replies.jsonl"))
+    rows = grade(replies, out=tmp_path, grader="strict", junit=str(tmp_path / "j.xml"))
+    assert [set(row) for row in rows] == [{"id", "strict"}] * 6
+    assert sum(row["strict"]["ok"] for row in rows) / 6 == score.value
+    assert (tmp_path / "j.xml").is_file()
+    with pytest.raises(UnknownName, match="graders"):
+        grade(replies, out=tmp_path, graders="strict")
+    with pytest.raises(BadInput, match="no --source"):
+        grade(tmp_path / "j.xml", out=tmp_path)

@@ -39,6 +39,7 @@ SPACE = " \t\r\n"
 SEPARATORS = SPACE + ",;"
 """What may stand between two JSON values of one block."""
 
+_HALF_NUMBER = re.compile(r"-|\.|[eE][+\-]?")
 _SPACE = re.compile(f"[{SPACE}]*")
 _BETWEEN = re.compile(f"[{SEPARATORS}]*")
 _NAME = re.compile(r"[A-Za-z0-9_.:/\-]{1,200}")
@@ -62,6 +63,15 @@ def read_value(text: str, start: int = 0) -> tuple[Json, int]:
         return clean(value), end
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def is_cut_off(error: ValueError, text: str) -> bool:
+    """Whether `text` stops before its JSON does: in a string, before a bracket, inside a number or a literal."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    rest = text[error.pos : error.pos + 6]
+    half = _HALF_NUMBER.fullmatch(rest) or any(word.startswith(rest) for word in ("true", "false", "null"))
+    return error.pos >= len(text) or error.msg.startswith("Unterminated") or bool(half)
 
 
 def clean(value: Json, depth: int = 0) -> Json:

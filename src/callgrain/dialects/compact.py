@@ -14,7 +14,7 @@ from typing import Any
 
 from callgrain.core.protocols import Stream
 from callgrain.core.types import Call, Fault, Json, Message, Prompt, Tool
-from callgrain.dialects._calls import OPENING, clean, looks_bare, read_value, shown
+from callgrain.dialects._calls import OPENING, clean, is_cut_off, looks_bare, read_value, shown
 from callgrain.dialects._list_stream import LineStream
 from callgrain.dialects._loose import CutError, JunkError, Loose
 from callgrain.dialects._recover import Meant, around, fault_of, hidden, meant, named
@@ -169,10 +169,7 @@ class _Reader:
         try:
             value, self.at = read_value(self.text, self.at)
         except ValueError as error:
-            cut = isinstance(error, json.JSONDecodeError) and (
-                error.pos >= len(self.text) or error.msg.startswith("Unterminated")
-            )
-            raise self._broken("truncated" if cut else "unparsable", "a value") from error
+            raise self._broken("truncated" if is_cut_off(error, self.text) else "unparsable", "a value") from error
         return value
 
     def _take(self, mark: str) -> bool:

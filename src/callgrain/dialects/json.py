@@ -12,7 +12,7 @@ from typing import Any
 
 from callgrain.core.protocols import Stream
 from callgrain.core.types import Call, Fault, Json, Message, Prompt
-from callgrain.dialects._calls import OPENING, as_call, looks_bare, read_value, shown
+from callgrain.dialects._calls import OPENING, as_call, is_cut_off, looks_bare, read_value, shown
 from callgrain.dialects._chat import as_function, text_of
 from callgrain.dialects._list_stream import ListStream
 from callgrain.dialects._recover import hidden, meant, named
@@ -67,7 +67,9 @@ class JsonDialect:
         try:
             value, end = read_value(body)
         except ValueError as error:
-            return self._named(_fault(_how_broken(error, body), str(error)[:200], body), body)
+            return self._named(
+                _fault("truncated" if is_cut_off(error, body) else "unparsable", str(error)[:200], body), body
+            )
         if body[end:].strip():
             return self._named(_fault("unparsable", "nothing after the calls", body[end:]), body)
         turn = read_turn(value)
@@ -131,13 +133,6 @@ def sets_out(body: str) -> bool:
         return False
     rest = body[1:].lstrip()
     return not rest or rest[0] in '{"]}' or (body[0] == "[" and rest[0] == "[")
-
-
-def _how_broken(error: ValueError, body: str) -> str:
-    """`truncated` where the text stops before the value does, `unparsable` otherwise."""
-    if isinstance(error, json.JSONDecodeError):
-        return "truncated" if error.pos >= len(body) or error.msg.startswith("Unterminated") else "unparsable"
-    return "unparsable"
 
 
 def _as_json(call: Call) -> dict[str, Any]:

@@ -6,15 +6,25 @@ called "no difference shown", and a score that does not clear its best control s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from callgrain.core.types import Reading
 from callgrain.report._examples import Tally
+from callgrain.report._grader import Grid, Totals
 from callgrain.report._words import inert, number, percent, points
 from callgrain.report.compare import BETTER, NOT_SHOWN, WORSE, word
-from callgrain.report.tables import CompareRow, SubtaskRow, weak
+from callgrain.report.tables import CompareRow, FormRow, SubtaskRow, weak
+
+SIZEABLE = 0.05
+"""Share of all replies, lost by form alone, that the finding speaks of: the interval must clear it."""
+_LISTED = 6
+_REMEDIES = {
+    "truncated": Markup(", and more tokens a reply (<code>--max-tokens</code>),"),
+    "other_spelling": Markup(", or asking in the spelling that it knows (<code>--dialect</code>),"),
+}
+"""What mends a near-miss beside constrained decoding, where it is not training."""
 
 
 def finding(rows: Sequence[SubtaskRow], tallies: dict[str, Tally]) -> tuple[Markup, list[Markup]]:
@@ -62,6 +72,68 @@ def change(pairs: Sequence[CompareRow], macro: Reading | None) -> tuple[Markup, 
         tail = f" ({word(macro)})" if word(macro) == NOT_SHOWN else ""
         lede.append(Markup("Mean over sub-tasks: {} points{}.").format(number(points(macro)), tail))
     return title, lede
+
+
+def form_cost(rows: Sequence[FormRow], misses: Sequence[tuple[str, Reading]], known: Mapping[str, str]) -> list[Markup]:
+    """A sentence on replies lost by form alone, and what mends it, where over all they are many.
+
+    `known` are the near-misses that have a name; of others nothing can be trained against.
+    """
+    right = next((row.right for row in rows if not row.subtask), None)
+    if right is None or right.low is None or right.low <= SIZEABLE:
+        return []
+    met = next((name for name, _ in misses if name in known), "")
+    trained = Markup(", or training negatives of its commonest near-miss, {},").format(code(met)) if met else ""
+    other = _REMEDIES.get(met, trained)
+    return [
+        Markup(
+            "{} of all its replies would be right if they could be read. As often with small models, there the form "
+            "fails and not the skill: constrained decoding{} mends it."
+        ).format(number(percent(right)), other)
+    ]
+
+
+def graded_by(totals: Sequence[Totals], scorer: str) -> list[Markup]:
+    """What the grader of the scores is worth, or else each other one whose card there is."""
+    own = [total for total in totals if total.grader == scorer]
+    if own:
+        return [_worth(Markup("The grader of these scores, {},").format(code(scorer)), own[0])]
+    text = Markup("{}, which is not the grader of these scores ({} is),")
+    return [_worth(text.format(code(total.grader), code(scorer)), total) for total in totals]
+
+
+def without_scores(totals: Sequence[Totals], grids: Sequence[Grid]) -> tuple[Markup, list[Markup]]:
+    """Title and sentences of a run that has no scores of its own: a card, or files side by side."""
+    flagged = [(total.flagged, total) for total in totals if total.flagged and total.flagged.value is not None]
+    if flagged:
+        least, worst = min(flagged, key=lambda pair: pair[0].value or 0.0)
+        several, one = Markup("{} flags least of what is wrong: {}."), Markup("{} flags {} of what is wrong.")
+        title = (several if len(flagged) > 1 else one).format(code(worst.grader), number(percent(least)))
+        return title, [_worth(code(total.grader), total) for total in totals]
+    lines = [row for grid in grids[:1] for row in grid.rows if row.cells[0]]
+    if not lines:
+        return Markup("Nothing could be graded."), [Markup("See the counts of what was left out, at the end.")]
+    parts = [
+        Markup("{} {}").format(code(row.name), number(percent(row.cells[0]))) for row in lines[:_LISTED] if row.cells[0]
+    ]
+    more = len(lines) - len(parts)
+    parts += [Markup("{} more").format(more)] if more else []
+    lede = [Markup("Right by {}: {}.").format(code(grids[0].columns[0]), _list(parts))]
+    return Markup("Recorded outputs, side by side."), lede
+
+
+def _worth(subject: Markup, total: Totals) -> Markup:
+    """What a grader does with replies made on purpose."""
+    does: list[Markup] = []
+    if total.flagged:
+        text = Markup("flags {} of {:,} wrong replies made on purpose")
+        does.append(text.format(number(percent(total.flagged)), total.flagged.n))
+    if total.refused:
+        text = Markup("refuses {} of {:,} right ones spelt otherwise")
+        does.append(text.format(number(percent(total.refused)), total.refused.n))
+    if not does:
+        does = [Markup("can judge none of the replies made on purpose")]
+    return Markup("{} {}.").format(subject, Markup(" and ").join(does))
 
 
 def code(name: str, tone: str = "") -> Markup:

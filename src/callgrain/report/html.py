@@ -18,7 +18,8 @@ from markupsafe import Markup
 from callgrain.core.errors import BadInput
 from callgrain.core.store import Run, write_atomic
 from callgrain.core.types import Reading
-from callgrain.report import _charts, _finding, _words, tables
+from callgrain.dialects._recover import NEAR_MISSES
+from callgrain.report import _charts, _finding, _grader, _words, tables
 from callgrain.report._examples import examples, tally
 from callgrain.report.compare import compare, word
 from callgrain.verify.faults import TABLE
@@ -46,6 +47,7 @@ def write_page(
         .render(
             css=Markup(_asset("page.css")),  # noqa: S704 - our own file
             **_diagnosis(run, readings, compared),
+            **_graders(readings),
             **_comparison(compared, before),
             **_about(run),
             **_extras(extra or {}),
@@ -61,6 +63,7 @@ def _environment() -> Environment:
     shared |= {name: getattr(_words, name) for name in ("number", "percent", "points", "amount", "plural")}
     shared |= {"charts": _charts, "word": word, "code": _finding.code, "named": _named}
     shared["captions"] = {kind: row.caption for kind, row in TABLE.items()}
+    shared |= {"near_captions": NEAR_MISSES, "amiss": _grader.is_amiss}
     return made
 
 
@@ -77,7 +80,11 @@ def _diagnosis(run: Run, readings: Sequence[Reading], compared: Sequence[Reading
     """What the run alone has to say."""
     rows = tables.subtask_table(readings)
     tallies = tally(run)
+    form, misses = tables.form_table(readings), tables.near_misses(readings)
     title, lede = _finding.finding(rows, tallies)
+    if not any(row.score.value is not None for row in rows):
+        title, lede = _finding.without_scores(_grader.card_totals(readings), _grader.grade_grids(readings))
+    lede = [*lede, *_finding.form_cost(form, misses, NEAR_MISSES)]
     changed = None
     if compared:
         macro = next((r for r in compared if r.name == "macro_difference"), None)
@@ -98,6 +105,9 @@ def _diagnosis(run: Run, readings: Sequence[Reading], compared: Sequence[Reading
         "levels": [(level, [r for r in seen if r.level == level]) for level in dict.fromkeys(r.level for r in seen)],
         "unseen": [row for row in faults if not row.rate.value],
         "scale": _charts.scale_of([row.rate for row in seen]),
+        "form": form,
+        "form_scale": _charts.scale_of([row.broken for row in form]),
+        "misses": misses,
         "panels": _by_subtask(tables.slice_table(readings), order),
         "measures": _by_subtask(tables.measure_table(readings), order),
         "open_panels": set(order[:_OPEN_PANELS]),
@@ -105,6 +115,21 @@ def _diagnosis(run: Run, readings: Sequence[Reading], compared: Sequence[Reading
         "tallies": tallies,
         "counts": tables.count_table(readings),
         "items": sum(row.score.n for row in rows),
+    }
+
+
+def _graders(readings: Sequence[Reading]) -> dict[str, Any]:
+    """What is known of the graders: the card of each, and what several say of the same replies."""
+    totals = _grader.card_totals(readings)
+    card = _grader.card_grids(readings)
+    rows = [row for grid in card for row in (*grid.rows, *([grid.total] if grid.total else []))]
+    return {
+        "worth": _finding.graded_by(totals, _grader.scored_by(readings)),
+        "totals": totals,
+        "card": card,
+        "card_open": any(_grader.is_amiss(cell) for row in rows for cell in row.cells if cell),
+        "side_by_side": _grader.grade_grids(readings),
+        "agreement": _grader.agreement(readings),
     }
 
 

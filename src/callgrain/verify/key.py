@@ -24,7 +24,7 @@ from callgrain.verify.match import (
     ends_of,
     in_place,
 )
-from callgrain.verify.values import Match, equal, matcher, with_defaults
+from callgrain.verify.values import Match, among, equal, matcher, with_defaults
 
 
 class Slot:
@@ -53,14 +53,18 @@ class Slot:
         self.scalar = type(self.gold) if self.expected and not self.linked and type(self.gold) in _SCALARS else None
         self.match: Match = self._match()
         omissible = accept is not None and accept.omissible
-        self.absent_right = omissible or not self.expected or (has_default and self.match(schema["default"]))
+        self.absent_right = omissible or not self.declared or (has_default and self.match(schema["default"]))
         self.absent_counts = self.expected and not omissible
 
     def _match(self) -> Match:
         values = self.accept.values if self.accept else ()
-        if not self.expected or self.linked:  # references are judged by where they lead: `Key.alike`
+        if self.linked:  # references are judged by where they lead: `Key.alike`
             return lambda value: any(equal(other, value, {}) for other in values)
-        return matcher(self.gold, self.schema if isinstance(self.schema, dict) else {}, self.accept)
+        schema: Mapping[str, Any] = self.schema if isinstance(self.schema, dict) else {}
+        if self.expected:
+            return matcher(self.gold, schema, self.accept)
+        # What the answer does not give is right as far as its source says so: the catalogue's mode alone does not.
+        return among(values, schema if values else {}, self.accept)
 
     def misfit(self, value: Json) -> str:
         """The kind of fault that a wrong value is: `wrong_type`, `not_allowed`, else `wrong_value`."""
@@ -178,8 +182,10 @@ class Key:
         self.plain = not (self.linked or answer.ordered or answer.before)
         """Whether calls can be judged one by one: none refers to another, none must precede another."""
         self._right: dict[tuple[int, int, int], Verdict] = {}
-        self.graph = Graph(
-            [c.model_copy(update={"arguments": {}}) for c in answer.calls] if names_only else answer.calls
+        self.graph = (
+            Graph([c.model_copy(update={"arguments": {}}) for c in answer.calls])
+            if names_only
+            else Graph(answer.calls, answer.accepts)
         )
 
     def figures(self, declared: int, matched: int, given: int) -> dict[str, float]:
@@ -202,7 +208,8 @@ class Key:
 
     def pairing(self, given: Sequence[Call]) -> Pairing:
         """The best one-to-one pairing; ties go to the pairing that keeps the calls in place."""
-        n, m = len(self.wants), min(len(given), PAIR_LIMIT)
+        n = len(self.wants)
+        m = min(len(given), max(n, PAIR_LIMIT))
         if n == 0 or m == 0:
             return Pairing((), tuple(range(n)), tuple(range(len(given))))
         if n == m == 1:

@@ -72,10 +72,12 @@ def has_reference(value: Json) -> bool:
     """Whether a reference occurs anywhere in `value`."""
     if isinstance(value, str):
         return value[:1] == "$" and Ref.read(value) is not None
-    if isinstance(value, dict):
-        return any(has_reference(v) for v in value.values())
-    if isinstance(value, list):
-        return any(has_reference(v) for v in value)
+    layer: list[Json] = [value] if isinstance(value, dict | list) else []
+    while layer:  # a key's depth is not trusted
+        items = [item for part in layer for item in (part.values() if isinstance(part, dict) else part)]
+        if any(isinstance(item, str) and item[:1] == "$" and Ref.read(item) is not None for item in items):
+            return True
+        layer = [item for item in items if isinstance(item, dict | list)]
     return False
 
 

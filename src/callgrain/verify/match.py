@@ -8,7 +8,7 @@ independent calls do not count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +23,7 @@ FULL = NAME_WEIGHT + 100
 """Likeness of two calls that are the same in every part, all that feeds them included."""
 
 PAIR_LIMIT = 128
-"""Most given calls that are paired; a flood beyond it is all `extra_call`."""
+"""Most given calls that are paired, unless more are expected; a flood beyond it is all `extra_call`."""
 
 
 Meets = Callable[[int, int], bool]
@@ -54,10 +54,14 @@ class Pairing:
 
 
 class Graph:
-    """Calls with their labels looked up: which earlier call does a reference mean?"""
+    """Calls with their labels looked up: which earlier call does a reference mean?
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    `accepts` is an Answer's: what else is right for their arguments.
+    """
+
+    def __init__(self, calls: Sequence[Call], accepts: Mapping[str, Accept] | None = None) -> None:
         self.calls = tuple(calls)
+        self.accepts = accepts or {}
         self.index = {c.label: i for i, c in reversed(list(enumerate(self.calls))) if c.label}
 
     def target(self, ref: Ref, before: int) -> int | None:
@@ -66,26 +70,32 @@ class Graph:
         return found if found is not None and found < before else None
 
     @cached_property
-    def unfolded(self) -> tuple[Json, ...]:
-        """Each call with its references replaced by the calls they mean: equal computations are equal."""
-        out: list[Json] = []
+    def unfolded(self) -> tuple[str, ...]:
+        """A hash of each call with its references replaced by the calls they mean: of equal computations it is equal.
+
+        Calls for which other values are accepted compute other things. A hash, so that a deep
+        graph does not unfold into an exponential one, and True is not 1.
+        """
+        out: list[str] = []
         for i, call in enumerate(self.calls):
-            out.append([call.name, {k: self._unfold(v, i, out) for k, v in call.arguments.items()}])
+            parts = {k: self._unfold(v, i, out) for k, v in call.arguments.items()}
+            own = {k: a for k, a in self.accepts.items() if k.startswith(f"{i}.")}
+            for place, accept in own.items():
+                name = place.partition(".")[2]
+                given = [parts[name]] if name in parts else []
+                right = sorted({content_key(value) for value in (*given, *accept.values)})
+                parts[name] = {"among": right, "omissible": accept.omissible, "mode": accept.mode, "due": bool(given)}
+            out.append(content_key([call.name, parts]))
         return tuple(out)
 
-    def _unfold(self, value: Json, at: int, done: list[Json]) -> Json:
+    def _unfold(self, value: Json, at: int, done: list[str]) -> Json:
         if isinstance(value, dict):
             return {k: self._unfold(v, at, done) for k, v in value.items()}
         if isinstance(value, list):
             return [self._unfold(v, at, done) for v in value]
         ref = Ref.read(value)
         target = self.target(ref, at) if ref else None
-        return value if ref is None or target is None else {"$": [path_of(ref), _digest(done[target])]}
-
-
-def _digest(value: Json) -> str:
-    """A short stand-in, so that a deep graph does not unfold into an exponential one."""
-    return content_key(value)
+        return value if ref is None or target is None else {"$": [path_of(ref), done[target]]}
 
 
 def path_of(ref: Ref) -> str:
@@ -158,7 +168,35 @@ def alike(
         fields: dict[str, Json] = found_fields if isinstance(found_fields, dict) else {}
         if all(alike(gold, found, at, (want[k], have[k]), (fields.get(k), None), meets) for k in want):
             return True
-    return same(want, have, schema if isinstance(schema, dict) else None, accept)
+    led = _led(gold, found, at, values, meets)
+    return same(want, led, schema if isinstance(schema, dict) else None, accept)
+
+
+def _led(gold: Graph, found: Graph, at: tuple[int, int], values: tuple[Json, Json], meets: Meets) -> Json:
+    """The given value with each reference spelled as the one in the expected value that it stands for.
+
+    One that stands for none is spelled as None: labels are no values, and equal ones may lead elsewhere.
+    """
+    want, have = values
+    if isinstance(have, dict):
+        return {k: _led(gold, found, at, (want, v), meets) for k, v in have.items()}
+    if isinstance(have, list):
+        return [_led(gold, found, at, (want, v), meets) for v in have]
+    if Ref.read(have) is None:
+        return have
+    for text in _references(want):
+        ends = ends_of(gold, found, at, (text, have))
+        if ends is not None and meets(*ends):
+            return text
+    return None
+
+
+def _references(value: Json) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _references(part)
+    elif Ref.read(value) is not None:
+        yield value
 
 
 def _items(schema: Json) -> Json:

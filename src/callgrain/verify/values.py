@@ -55,9 +55,14 @@ def matcher(gold: Json, schema: Mapping[str, Any], accept: Accept | None = None)
 
     Raises as `same` does.
     """
-    wanted = (gold, *accept.values) if accept else (gold,)
+    return among((gold, *accept.values) if accept else (gold,), schema, accept)
+
+
+def among(wanted: tuple[Json, ...], schema: Mapping[str, Any], accept: Accept | None = None) -> Match:
+    """Whether a given value is one of `wanted`, with the leeway of `matcher`. Raises as `same` does."""
     mode, setting = mode_of(schema, accept)
-    others = tuple(value for value in wanted if not isinstance(value, str | int | float) or isinstance(value, bool))
+    parts = (value for value in wanted if not isinstance(value, str | int | float) or isinstance(value, bool))
+    others = tuple(value for value in parts if _is_shallow(value))  # equality goes as deep as these
     texts = frozenset(text(value) for value in wanted if isinstance(value, str))
     # NaN is right nowhere, but a set would find it by identity.
     numbers = frozenset(v for v in wanted if isinstance(v, int | float) and not isinstance(v, bool) and v == v)  # noqa: PLR0124
@@ -86,8 +91,8 @@ def leeway(accept: Accept | None, schema: Json) -> Accept | None:
 
 
 def _flat(gold: Json) -> Match | None:
-    """A quick yes for a list of scalars: the same items of the same types. None for all else."""
-    if not isinstance(gold, list) or not all(type(item) in _SCALARS for item in gold):
+    """A quick yes for a list of scalars: the same items of the same types. None for all else, NaN among them."""
+    if not isinstance(gold, list) or not all(type(item) in _SCALARS and item == item for item in gold):  # noqa: PLR0124
         return None
     types = [type(item) for item in gold]
     return lambda given: given == gold and [type(item) for item in given] == types

@@ -45,19 +45,22 @@ def _joined(parts: tuple[Answer, ...]) -> Answer:
     before: list[tuple[int, int]] = []
     accepts: dict[str, Accept] = {}
     for number, part in enumerate(parts):
-        start = len(calls)
-        labels = {call.label: f"p{number}_{call.label}" for call in part.calls if call.label}
+        start, size = len(calls), len(part.calls)
+        labels: dict[str, str] = {}  # by number: a label has no room for more letters
+        for index, call in enumerate(part.calls):
+            labels.setdefault(call.label or "", f"p{number}_{index}")
         calls += [_relabelled(call, labels) for call in part.calls]
-        chained = [(i, i + 1) for i in range(len(part.calls) - 1)] if part.ordered else part.before
-        before += [(start + i, start + j) for i, j in chained]
-        for place, accept in part.accepts.items():
-            index, _, name = place.partition(".")
-            accepts[f"{start + int(index)}.{name}"] = accept
+        chained = [(i, i + 1) for i in range(size - 1)] if part.ordered else part.before
+        before += [(start + i, start + j) for i, j in chained if 0 <= i < size and 0 <= j < size]
+        for index in range(size):  # what speaks of no call of this part must not speak of the next one's
+            own = f"{index}."
+            found = {k[len(own) :]: v for k, v in part.accepts.items() if k.startswith(own)}
+            accepts |= {f"{start + index}.{name}": accept for name, accept in found.items()}
     return Answer(calls=tuple(calls), before=tuple(before), accepts=accepts)
 
 
 def _relabelled(call: Call, labels: dict[str, str]) -> Call:
-    label = labels.get(call.label or "", call.label)
+    label = labels[call.label] if call.label else call.label
     return call.model_copy(
         update={"label": label, "arguments": {k: _led(v, labels) for k, v in call.arguments.items()}}
     )
