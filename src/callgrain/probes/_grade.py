@@ -36,7 +36,7 @@ from callgrain.probes._diagnose import (
 from callgrain.probes._gold_audit import Finding, agreed, audited
 from callgrain.probes._grade_rows import Judged, disagreement, figures_of, graded_of, grader_row, scores, summary
 from callgrain.probes._graded import Graded
-from callgrain.probes._outputs import ABSENT, Cutting, Item, match_run, match_source
+from callgrain.probes._outputs import ABSENT, Cutting, Item, match_run, match_source, samples_beside
 from callgrain.probes._overlay import Overlay, read_overlay
 from callgrain.sources._open import open_source, set_aside
 
@@ -131,7 +131,7 @@ def _start(recipe: GradeRecipe, files: Sequence[Path], root: Path, judges: Mappi
         "seed": recipe.seed,
     }
     if not name:
-        inputs["samples"] = _hash(files[0].parent / "samples.jsonl")
+        inputs["samples"] = [_hash(samples_beside(path)) for path in files]
     return Run.open(root, "grade", name or "replies", named, inputs, unnamed=_UNNAMED)
 
 

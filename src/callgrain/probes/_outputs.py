@@ -215,14 +215,20 @@ def read_outputs(path: Path, how: Cutting, bad: Quarantine) -> Iterator[Recorded
             yield output
 
 
-def match_run(path: Path, how: Cutting, bad: Quarantine) -> Matched:
-    """Every reply of a run beside that run's own sample. Raises BadInput where its samples are not beside it."""
+def samples_beside(path: Path) -> Path:
+    """The samples of the run that a file of replies is of. Raises BadInput where they are not beside it."""
     asked = path.parent / "samples.jsonl"
     if not asked.is_file():
         raise BadInput(
             f"no --source is named, and there is no samples.jsonl beside {path}",
             "name the data set that was asked, such as --source bfcl:FOLDER, or give a run's replies.jsonl",
         )
+    return asked
+
+
+def match_run(path: Path, how: Cutting, bad: Quarantine) -> Matched:
+    """Every reply of a run beside that run's own sample. Raises BadInput where its samples are not beside it."""
+    asked = samples_beside(path)
     replies: dict[str, Recorded] = {}
     for output in read_outputs(path, how, bad):
         replies.setdefault(output.id, output)

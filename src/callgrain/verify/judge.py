@@ -13,7 +13,7 @@ from callgrain.core.types import Call, Fault, Json, Ref, Verdict
 from callgrain.verify.faults import by_level, fault
 from callgrain.verify.key import ABSENT, NOTHING, Key, Scan, Slot, Want, Wrong
 from callgrain.verify.lint import NESTING_LIMIT, broken_references, has_reference, too_deep
-from callgrain.verify.match import FULL, NAME_WEIGHT, PAIR_LIMIT, Graph, Meets, Pairing
+from callgrain.verify.match import FULL, NAME_WEIGHT, PAIR_LIMIT, Graph, Meets, Pairing, untangled
 
 
 class Judgement:
@@ -50,7 +50,7 @@ def judge(key: Key, given: Sequence[Call]) -> Verdict:
     elif key.plain:
         found = _with_a_gap(key, given)
     if found is None:
-        deep = [i for i, call in enumerate(given) if too_deep(call)]
+        deep = [] if key.names_only else [i for i, call in enumerate(given) if too_deep(call)]
         if deep:
             wanted = f"nesting of at most {NESTING_LIMIT}"
             faults = by_level(fault("unparsable", f"calls.{i}.arguments", wanted) for i in deep)
@@ -119,7 +119,7 @@ def _with_a_gap(key: Key, given: Sequence[Call]) -> Judgement | None:
             found.count(want, have, scan)
             j += 1
     if j < len(given):
-        if j < len(wants) or any(map(too_deep, given[j:])):
+        if j < len(wants) or (not key.names_only and any(map(too_deep, given[j:]))):
             return None
         for extra in range(j, len(given)):
             _extra(key, given[extra], extra, found)
@@ -141,7 +141,7 @@ def _by_pairing(key: Key, given: Sequence[Call]) -> Judgement:
             _called(key, want, given, j, _linked_scan(key, want, have, ((i, j), graph, meets)), found)
         else:
             _called(key, want, given, j, _NOTHING_WRONG if want.bare else want.scan(have.arguments), found)
-    _order(key, pairing, found)
+    _order(key, pairing, given, found)
     return found
 
 
@@ -167,7 +167,7 @@ def _called(key: Key, want: Want, given: Sequence[Call], j: int, scan: Scan, fou
     """The faults of given call j, which stands for `want`; False where a value is too deep to be judged."""
     have = given[j]
     if want.name != have.name:
-        if too_deep(have):
+        if not want.bare and too_deep(have):
             return False
         found.leaves += 1 if want.bare else 1 + max(len(want.call.arguments), len(have.arguments))
         kind = "wrong_tool" if have.name in key.offered else "unknown_tool"
@@ -176,7 +176,7 @@ def _called(key: Key, want: Want, given: Sequence[Call], j: int, scan: Scan, fou
     found.count(want, have, scan)
     for name, slot, value in scan[1]:
         place = f"calls.{j}.arguments.{name}"
-        if (type(value) is dict or type(value) is list) and too_deep(value):
+        if (type(value) is dict or type(value) is list) and too_deep([value]):
             return False
         if slot is None or not slot.declared:
             found.faults.append(_uncalled_for(want, name, value, place))
@@ -222,13 +222,15 @@ def _uncalled_for(want: Want, name: str, value: Json, place: str) -> Fault:
     return fault("ungrounded_value", place, None, value)
 
 
-def _order(key: Key, pairing: Pairing, found: Judgement) -> None:
+def _order(key: Key, pairing: Pairing, given: Sequence[Call], found: Judgement) -> None:
     """Calls that stand in another order than the one that counts."""
     answer = key.answer
     if len(pairing.pairs) < 2 or not (answer.ordered or answer.before):
         return
     at = dict(pairing.pairs)
     edges = list(pairwise(sorted(at))) if answer.ordered else list(answer.before)
+    if not answer.ordered and any(i in at and j in at and at[i] >= at[j] for i, j in edges):
+        at = untangled(at, edges, lambda i, j: _may_stand(key, pairing, i, given, j))
     for i, j in edges:
         if i in at and j in at:
             found.leaves += 1
@@ -237,3 +239,10 @@ def _order(key: Key, pairing: Pairing, found: Judgement) -> None:
             else:
                 names = [answer.calls[i].name, answer.calls[j].name]
                 found.faults.append(fault("wrong_order", f"calls.{at[j]}", names, names[::-1]))
+
+
+def _may_stand(key: Key, pairing: Pairing, i: int, given: Sequence[Call], j: int) -> bool:
+    """Whether expected call i is as right at given call j as the one that stands there."""
+    if key.linked:  # what refers to it must still mean the same
+        return key.graph.unfolded[i] == key.graph.unfolded[pairing.of_given[j]]
+    return key.wants[i].fits(given[j]) >= 0

@@ -129,6 +129,46 @@ def assign(likes: list[list[int]]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted((int(i), int(j)) for i, j in zip(rows, columns, strict=True)))
 
 
+SEARCH_LIMIT = 2_000
+"""Steps of the search for an order: beyond them the pairing stays as it is."""
+
+
+def untangled(at: dict[int, int], before: Sequence[tuple[int, int]], may: Meets) -> dict[int, int]:
+    """The pairing `at` with expected calls exchanged so that each edge of `before` is kept; `at` where that fails.
+
+    `may(i, j)`: can expected call i stand at given call j as well as the one that stands there?
+    """
+    order = sorted(at, key=at.__getitem__)
+    needs = {i: {a for a, b in before if b == i and a in at} for i in order}
+    path: list[int] = []
+    placed: set[int] = set()
+    tried: set[frozenset[int]] = set()
+
+    def next_ones() -> Iterator[int]:
+        own = order[len(path)]
+        return iter([i for i in order if i not in placed and needs[i] <= placed and (i == own or may(i, at[own]))])
+
+    stack = [next_ones()]
+    for _ in range(SEARCH_LIMIT):
+        i = next(stack[-1], None)
+        if i is None:
+            stack.pop()
+            if not stack:
+                break
+            placed.discard(path.pop())
+            continue
+        path.append(i)
+        placed.add(i)
+        if len(path) == len(order):
+            return {i: at[own] for i, own in zip(path, order, strict=True)}
+        if (state := frozenset(placed)) in tried:
+            placed.discard(path.pop())
+        else:
+            tried.add(state)
+            stack.append(next_ones())
+    return at
+
+
 def ends_of(gold: Graph, found: Graph, at: tuple[int, int], values: tuple[Json, Json]) -> tuple[int, int] | None:
     """The calls to which two references of the same path lead; None where the values are not such."""
     want, have = Ref.read(values[0]), Ref.read(values[1])
@@ -154,8 +194,7 @@ def alike(
     want, have = values
     schema, accept = leeway
     if Ref.read(want) is not None:
-        ends = ends_of(gold, found, at, values)
-        if ends is not None and meets(*ends):
+        if _stands_for(gold, found, at, values, meets):
             return True
         return accept is not None and any(equal(value, have, {}) for value in accept.values)
     if isinstance(want, list) and isinstance(have, list) and (accept is None or accept.mode == "exact"):
@@ -184,11 +223,16 @@ def _led(gold: Graph, found: Graph, at: tuple[int, int], values: tuple[Json, Jso
         return [_led(gold, found, at, (want, v), meets) for v in have]
     if Ref.read(have) is None:
         return have
-    for text in _references(want):
-        ends = ends_of(gold, found, at, (text, have))
-        if ends is not None and meets(*ends):
-            return text
-    return None
+    return next((text for text in _references(want) if _stands_for(gold, found, at, (text, have), meets)), None)
+
+
+def _stands_for(gold: Graph, found: Graph, at: tuple[int, int], values: tuple[Json, Json], meets: Meets) -> bool:
+    """Whether two references lead to calls that stand for one another, or are one text that leads nowhere."""
+    ends = ends_of(gold, found, at, values)
+    if ends is not None:
+        return meets(*ends)
+    ref = Ref.read(values[0])
+    return values[0] == values[1] and ref is not None and gold.target(ref, at[0]) is found.target(ref, at[1]) is None
 
 
 def _references(value: Json) -> Iterator[str]:

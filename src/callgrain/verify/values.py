@@ -102,8 +102,8 @@ _SCALARS = (str, int, float, bool, type(None))
 
 
 def _is_shallow(value: Json) -> bool:
-    """Whether what follows may recurse into the value: equality goes no deeper than the gold, leeway may."""
-    return depth(value, VALUE_DEPTH_LIMIT + 1) <= VALUE_DEPTH_LIMIT
+    """Whether what follows may recurse into the value, which is one level of a call's arguments down."""
+    return depth(value, VALUE_DEPTH_LIMIT) < VALUE_DEPTH_LIMIT
 
 
 def mode_of(schema: Mapping[str, Any], accept: Accept | None) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Paths: `calls.<i>` counts the calls as given (as expected for what is missing),
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from callgrain.core.types import Answer, Decision, Fault, Message, Reply, Tool, Verdict
@@ -74,9 +75,9 @@ def judge_calls(answer: Answer, tools: Sequence[Tool], reply: Reply, *, names_on
     message = reply.message
     if message is None or reply.fault is not None or reply.failure is not None:
         return unanswered(reply) or Verdict(state="grader_error", score=0.0)
-    if answer.decision != "call" or not message.calls:
+    keys = _keys(answer, tools, names_only) if message.calls else ()
+    if not keys:
         return judge_branch(answer, reply)
-    keys = _keys(answer, tools, names_only)
     if len(keys) == 1:
         return judge(keys[0], message.calls)
     return max((judge(key, message.calls) for key in keys), key=lambda v: (v.ok, v.score))
@@ -108,12 +109,17 @@ _compiled: dict[tuple[int, int, bool], tuple[Answer, Sequence[Tool], tuple[Key, 
 
 
 def _keys(answer: Answer, tools: Sequence[Tool], names_only: bool) -> tuple[Key, ...]:
-    """The answer and its alternatives, compiled once: kept by identity, with what they were made of."""
+    """Those of the answer and its alternatives that call, compiled once: kept by identity, with what they were made of."""
     name = (id(answer), id(tools), names_only)
     found = _compiled.get(name)
-    if found is None:
+    if found is None or (found[1] is not tools and not _same(found[1], tools)):
         if len(_compiled) >= KEYS_KEPT:
             _compiled.pop(next(iter(_compiled)))
-        keys = tuple(Key(way, tools, names_only=names_only) for way in ways(answer))
-        found = _compiled[name] = (answer, tools, keys)  # held, so that no id is used twice
+        keys = tuple(Key(way, tools, names_only=names_only) for way in ways(answer) if way.decision == "call")
+        found = _compiled[name] = (answer, tuple(tools), keys)  # held, so that no id is used twice
     return found[2]
+
+
+def _same(kept: Sequence[Tool], tools: Sequence[Tool]) -> bool:
+    """Whether a list of tools, which may have changed since, still holds the tools that it held."""
+    return len(kept) == len(tools) and all(map(operator.is_, kept, tools))
