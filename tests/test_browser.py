@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from callgrain.report.html import write_page
-from test_report import make_run
+from test_report import EVIL, card_readings, form_readings, grade_readings, make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -35,7 +35,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-
 def source(tmp_path_factory) -> str:
     root = tmp_path_factory.mktemp("runs")
     before = make_run(root, "before", {"nest": 6, "names": 27, "slots": 20})
-    after = make_run(root, "after", {"nest": 24, "names": 15, "slots": 21})
+    panels = [
+        *card_readings("strict", "bfcl", "nestful", "nestful_fixed", EVIL),
+        *form_readings(20),
+        *grade_readings(file="outputs-of-a-model.jsonl", overlay="corrections@3"),
+    ]
+    after = make_run(root, "after", {"nest": 24, "names": 15, "slots": 21}, more=panels)
     extra = {"loss": [[0, 3.0], [10, 1.0], [20, 0.4]], "notes": ["n" * 300]}
     return write_page(after, before=before, extra=extra).read_text(encoding="utf-8")
 
@@ -54,8 +59,16 @@ def _browse(address: str, folder, *flags: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("width", [390, 1200])
-def test_page_fits_its_window_and_logs_nothing(source, tmp_path, width):
+@pytest.fixture(scope="module")
+def carded(tmp_path_factory) -> str:
+    """One grader's card, whose tables stand beside one another."""
+    run = make_run(tmp_path_factory.mktemp("runs"), "card", {"nest": 6}, more=card_readings("strict"))
+    return write_page(run).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("width", "which"), [(390, "source"), (1200, "source"), (390, "carded"), (800, "carded")])
+def test_page_fits_its_window_and_logs_nothing(request, which, tmp_path, width):
+    source = request.getfixturevalue(which)
     # A window is never narrower than 500 px, so the page under test stands in a frame that is.
     frame = tmp_path / "page.html"
     open_all = source.replace("<details", "<details open")

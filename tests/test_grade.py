@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from callgrain.core.errors import BadInput, CallgrainError, UnknownName
 from callgrain.core.store import Run
-from callgrain.core.types import Answer, Call, Fault, Message, Origin, Prompt, Reply, Sample, Tool
+from callgrain.core.types import Answer, Fault, Message, Origin, Prompt, Reply, Sample, Tool
 from callgrain.probes._diagnose import DiagnoseRecipe, diagnose, readings
 from callgrain.probes._gold_audit import _nearby
 from callgrain.probes._grade import GradeRecipe, deepen, grade
@@ -333,6 +333,7 @@ def test_report_and_compare_work_on_graded_runs(tmp_path: Path, source: str) -> 
     page = write_page(bad, tmp_path / "page.html").read_text()
     assert "80.0" in page
     assert "math.add" in page
+    assert f"callgrain grade {tmp_path / 'b.jsonl'} --source {source}" in page
     found = {(r.name, r.by.get("subtask")): r for r in compare(bad, good)}
     assert found["paired", None].n == 5
     assert found["ok_difference", "full"].value == pytest.approx(0.2)
@@ -410,16 +411,26 @@ def test_a_sound_source_passes_the_audit(tmp_path: Path, source: str) -> None:
 
 
 def test_a_checker_that_refuses_its_own_key_is_a_finding(tmp_path: Path, source: str) -> None:
+    plant(source, "simple_python_0", [{"math.add": {"a": [1]}}])
+    run = run_of(outputs(tmp_path / "o.jsonl"), source, tmp_path, gold_audit=True)
+    schema, grader = run.rows("gold_audit")
+    assert schema["reason"].endswith("missing_argument at calls.0.arguments.b")
+    assert schema["answer"] is None
+    assert grader["evidence"] == {
+        "grader": "bfcl", "state": "graded", "faults": ["missing_argument"],
+        "detail": "simple_function_checker:missing_required",
+    }  # fmt: skip
+
+
+def test_a_null_that_the_schema_declares_is_no_finding(tmp_path: Path, source: str) -> None:
     folder = Path(source.removeprefix("bfcl:"))
-    listed = {"type": "array", "items": {"type": "float"}}
-    mean = function("mean", {}, ["of"])
-    mean["parameters"]["properties"]["of"] = listed
-    write(folder / "BFCL_v4_simple_python.json", [question("simple_python_0", mean)])
-    key = [{"id": "simple_python_0", "ground_truth": [{"mean": {"of": [[1, 2]]}}]}]
+    where = function("where", {"city": "string"}, [])
+    where["parameters"]["properties"]["city"]["default"] = None
+    write(folder / "BFCL_v4_simple_python.json", [question("simple_python_0", where)])
+    key = [{"id": "simple_python_0", "ground_truth": [{"where": {"city": [None]}}]}]
     write(folder / "possible_answer" / "BFCL_v4_simple_python.json", key)
-    file = write(tmp_path / "o.jsonl", [{"id": "simple_python_0", "result": "[mean(of=[1, 2])]"}])
-    (row,) = run_of(file, source, tmp_path, gold_audit=True).rows("gold_audit")
-    assert (row["check"], row["evidence"]["grader"]) == ("grader", "bfcl")
+    run = run_of(outputs(tmp_path / "o.jsonl"), source, tmp_path, gold_audit=True)
+    assert not [row for row in run.rows("gold_audit") if row["check"] == "schema"]
 
 
 def overlay(path: Path, source: str, *lines: dict[str, Any]) -> Path:
@@ -441,6 +452,9 @@ def test_an_audit_line_with_a_name_is_an_overlay_line(tmp_path: Path, source: st
     shares = {(r.by["grader"], r.by["overlay"]): r.value for r in readings(run) if set(r.by) == {"grader", "overlay"}}
     assert shares == {(g, o): v for g in ("strict", "bfcl") for o, v in (("none", 0.8), ("fixes@3", 1.0))}
     assert (run.read("done")["corrected"], run.read("done")["refused"]) == (1, {})
+    for some in (files, files[:1]):
+        settled = run_of(some, source, tmp_path, overlay=str(fixes), gold_audit=True)
+        assert list(settled.rows("gold_audit")) == []
     said = verb(files[0], "--source", source, "--overlay", fixes, cwd=tmp_path).stdout
     assert "1 golds corrected and 0 dropped by fixes@3" in said
 
@@ -541,4 +555,20 @@ def test_golds_of_bfcl_are_right_by_both_graders(tmp_path: Path, shared_data: Pa
     done = run.read("done")
     assert done["items"] == done["right"] == len(rows) > 1000
     assert all(row["bfcl"]["ok"] for row in run.rows("graders"))
-    assert Call(name="x") and not list(run.rows("disagreements"))
+    assert not list(run.rows("disagreements"))
+
+
+def test_json_loads_nothing_heavy(tmp_path: Path, source: str) -> None:
+    file = outputs(tmp_path / "o.jsonl")
+    code = (
+        "import sys; from callgrain.cli.main import main\n"
+        f"sys.argv = ['callgrain', 'grade', {str(file)!r}, '--source', {source!r}, '--grader', 'strict,bfcl', '--json']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(*sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert len(done.stdout.rstrip("\n").split("\n")) == len(RIGHT)
+    heavy = {"torch", "transformers", "scipy", "numpy", "rich", "jinja2", "httpx2"}
+    assert not heavy & set(done.stderr.rstrip("\n").split("\n")[-1].split())

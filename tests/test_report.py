@@ -42,7 +42,7 @@ def _sample(subtask: str, i: int) -> Sample:
     )
 
 
-def make_run(root, name, rights, *, source="toolworld", seed=0, n=30) -> Run:
+def make_run(root, name, rights, *, source="toolworld", seed=0, n=30, more=()) -> Run:
     """A real run folder: of sub-task s the first `rights[s]` of `n` items are right."""
     run = Run.open(
         root, "diagnose", name, {"model": f"m-{name}{EVIL[:25]}", "source": source, "seed": seed, "n": n}, {}
@@ -72,6 +72,7 @@ def make_run(root, name, rights, *, source="toolworld", seed=0, n=30) -> Run:
     readings.append(_reading("fault", "wrong_tool", share(0, n * len(rights)), n * len(rights)))
     readings.append(_reading("fault", EVIL, share(2, 9), 9))
     readings.append(Reading(probe="count", name="grader_error", value=4.0, n=4))
+    readings += more
     for kind, lines in rows.items():
         with run.journal(kind) as journal:
             journal.append(map(_damaged, lines))
@@ -112,6 +113,49 @@ def _readings(subtask, right, n, rank) -> list[Reading]:
             _reading("subtask", "ok", share(rng.randrange(11), 10), 10, subtask=subtask, **{trait: v}) for v in values
         ]
     return found
+
+
+def card_readings(*graders) -> list[Reading]:
+    """A card: the first grader is perfect, every next one misses more; the kinds are hostile."""
+    found = []
+    for at, grader in enumerate(graders):
+        for name, kinds, hits in (
+            ("kill_rate", ("sign_flip", EVIL, "all"), 40 - 4 * at),
+            ("own_class", ("sign_flip", EVIL, "all"), 38 - 4 * at),
+            ("false_reject", ("key_order", f"{EVIL} too", "all"), 3 * at),
+        ):
+            found += [
+                _reading("grader", name, share(hits, n), n, grader=grader, kind=k)
+                for k, n in zip(kinds, (40, 41, 81), strict=True)
+            ]
+        for name, count in (("not_applicable", 7 * at), ("error", 0)):
+            found.append(
+                Reading(probe="grader", name=name, value=float(count), n=160 + at, by={"grader": grader, "kind": "all"})
+            )
+    return found
+
+
+def form_readings(right: int, broken: int = 30, n: int = 90) -> list[Reading]:
+    """Of `n` replies `broken` are, `right` of them right but for their form; most are in fences."""
+    found = [_reading("form", "broken", share(0, 30), 30, subtask="names")]
+    for many, by in ((n - 30, {"subtask": EVIL}), (n, {})):
+        found += [
+            _reading("form", "broken", share(broken, many), many, **by),
+            _reading("form", "right_but_for_form", share(right, many), many, **by),
+            _reading("form", "near_miss", share(4, broken), broken, near_miss=EVIL, **by),
+            _reading("form", "near_miss", share(broken - 4, broken), broken, near_miss="fence", **by),
+        ]
+    return found
+
+
+def grade_readings(**by) -> list[Reading]:
+    """Two graders on the same replies, one of them with a hostile name."""
+    return [
+        *(_reading("grade", "ok", share(hits, 50), 50, grader=grader, **by, **more)
+          for grader, hits in (("bfcl", 44), (EVIL, 31))
+          for more in ({}, {"subtask": "full"}, {"subtask": "full", "category": "multiple"})),
+        _reading("grade", "agreement", share(37, 50), 50, grader="bfcl", other=EVIL, **by),
+    ]  # fmt: skip
 
 
 @pytest.fixture
@@ -376,3 +420,120 @@ def test_a_run_without_readings_still_has_a_page(tmp_path):
 def test_inert_keeps_ordinary_text_and_spells_out_what_acts():
     assert inert("Zürich 東京\n\t😀") == "Zürich 東京\n\t😀"
     assert inert("a\x00\u2028\ud800\x9b") == "a⟨U+0000⟩⟨U+2028⟩⟨U+D800⟩⟨U+009B⟩"
+
+
+PANELS = {"grader", "form", "graders"}
+
+
+def _page(tmp_path, readings, rights=None) -> Page:
+    """The page of a run with these readings beside its scores, or of them alone where there are no scores."""
+    run = make_run(tmp_path, "panels", {"nest": 6, "names": 27} if rights is None else rights, more=readings)
+    return Page(write_page(run).read_text(encoding="utf-8"))
+
+
+def _sections(page: Page) -> set[str | None]:
+    return {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
+
+
+def _shown(row: Reading) -> str:
+    return f"{row.value * 100:.1f} % [{row.low * 100:.1f}, {row.high * 100:.1f}]"
+
+
+@pytest.mark.parametrize(
+    ("readings", "there"),
+    [
+        ([], set()),
+        (card_readings("strict"), {"grader"}),
+        (form_readings(20), {"form"}),
+        (grade_readings(), {"graders"}),
+        ([*card_readings("strict", "bfcl"), *form_readings(0), *grade_readings(file="a.jsonl", overlay="o@1")], PANELS),
+    ],
+)
+def test_a_panel_is_there_with_its_readings_every_one_with_its_interval(tmp_path, readings, there):
+    page = _page(tmp_path, readings)
+    assert _sections(page) & PANELS == there
+    links = {str(attributes.get("href"))[1:] for tag, attributes in page.tags if tag == "a"}
+    assert links & PANELS == there
+    for row in readings:
+        hidden = row.by.keys() == {"subtask", "near_miss"} or (row.probe == "grade" and row.by.keys() >= {"subtask"})
+        if row.low is not None and not hidden:
+            assert _shown(row) in page.text
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
+
+
+def test_hostile_names_in_the_panels_stay_text(tmp_path):
+    page = _page(tmp_path, [*card_readings("strict", EVIL), *form_readings(20), *grade_readings(file=EVIL)])
+    source = (tmp_path / "diagnose").glob("*/report.html")
+    assert not {"script", "img", "iframe"} & {tag for tag, _ in page.tags}
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", next(source).read_text(encoding="utf-8"))
+    assert "near to nothing known" in page.text
+    assert page.text.count("<script>alert(1)</script>⟨U+001B⟩[31m⟨U+DC80⟩⟨U+202E⟩") > 10
+
+
+def test_the_grader_of_the_scores_speaks_beside_them(tmp_path):
+    flagged, refused = share(40, 81), share(0, 81)
+    page = _page(tmp_path, card_readings("strict"))
+    told = "The grader of these scores, strict, flags {} of 81 wrong replies made on purpose and refuses {} of 81 right"
+    rows = [_reading("grader", "x", interval, 81) for interval in (flagged, refused)]
+    assert told.format(*map(_shown, rows)) in page.text
+    assert "Every reply was judged: not applicable 0, error 0." in page.text
+
+
+def test_another_grader_than_that_of_the_scores_is_not_passed_off_for_it(tmp_path):
+    page = _page(tmp_path, [*grade_readings(), *card_readings("strict")])
+    assert "strict, which is not the grader of these scores (bfcl is), flags" in page.text
+    assert "The grader of these scores" not in page.text
+
+
+def test_where_a_grader_falls_short_is_marked_and_open(tmp_path):
+    def cells(page):
+        return [a.get("data-of") for tag, a in page.tags if tag == "td" and a.get("class") == "amiss"]
+
+    perfect = [r.model_copy(update={"value": 1.0 if r.name == "kill_rate" else r.value}) for r in card_readings("a")]
+    page = _page(tmp_path / "1", perfect)
+    assert cells(page) == []
+    assert page.text.count("By kind") == 2
+    page = _page(tmp_path / "2", [*perfect, *card_readings("a", "b")[len(perfect) :]])
+    assert set(cells(page)) == {"b"}
+    assert len(cells(page)) == 6
+    assert "b could not judge 7 of 161 replies: they are in no share." in page.text
+
+
+@pytest.mark.parametrize(("right", "said"), [(20, True), (9, True), (8, False), (0, False)])
+def test_the_finding_speaks_of_form_only_where_its_interval_clears_five_percent(tmp_path, right, said):
+    assert (share(right, 90)[1] > 0.05) is said
+    page = _page(tmp_path, form_readings(right))
+    assert ("Form alone costs" in page.text) is said
+    assert ("training negatives of its commonest near-miss, fence, mends it" in page.text) is said
+
+
+def test_replies_that_could_all_be_read_need_one_line(tmp_path):
+    whole = [_reading("form", "broken", share(0, 60), 60), _reading("form", "broken", share(0, 60), 60, subtask="nest")]
+    page = _page(tmp_path, whole)
+    assert f"Every reply could be read: {_shown(whole[0])} broken, n 60." in page.text
+    assert "right but for form" not in page.text
+
+
+def test_a_card_and_files_side_by_side_have_a_title_without_scores(tmp_path):
+    page = _page(tmp_path / "card", card_readings("strict", "bfcl"), {})
+    assert "bfcl flags least of what is wrong: 44.4 %" in page.text
+    assert "scores" not in _sections(page)
+    page = _page(tmp_path / "files", [*grade_readings(file="a.jsonl"), *grade_readings(file="b.jsonl")], {})
+    assert "Right by bfcl: a.jsonl 88.0 % [76.2, 94.4] and b.jsonl 88.0 % [76.2, 94.4]." in page.text
+
+
+def test_the_terminal_shows_the_panels_short_and_inert():
+    out = io.StringIO()
+    readings = [*card_readings("strict", EVIL), *form_readings(20), *grade_readings(file=EVIL, overlay="none")]
+    tables.print_tables(readings, Console(file=out, width=200, force_terminal=False))
+    shown = out.getvalue()
+    total = next(r for r in readings if r.name == "own_class" and r.by["kind"] == "all")
+    line = next(line for line in shown.splitlines() if "named rightly" in line)
+    assert line.split()[0] == "strict"
+    assert f"{_shown(total)}" in line
+    assert "not_applicable, in no share" in shown
+    assert next(line for line in shown.splitlines() if "all " in line and "22.2 % [14.9, 31.8]" in line)
+    assert "agree 74.0 %" in shown
+    assert "golds as published" in shown
+    assert "\x1b" not in shown
+    assert "sign_flip" not in shown

@@ -48,13 +48,19 @@ def _line(gold: tuple[str, str], check: str, reason: str, evidence: Json, answer
 
 
 def _against_schema(trace: Trace) -> Finding | None:
-    faults = lint(trace.gold.calls, trace.tools)
+    faults = [fault for fault in lint(trace.gold.calls, trace.tools) if not _is_default(fault)]
     if not faults:
         return None
     first = faults[0]
     reason = f"the gold breaks its own tool's schema: {first.kind} at {first.where}"
     evidence = [f.model_dump(mode="json", exclude_defaults=True) for f in faults[:5]]
     return _line((trace.origin.row, trace.gold.key), "schema", reason, evidence, _mended(trace, faults))
+
+
+def _is_default(fault: Fault) -> bool:
+    """Whether the value is the one that the schema itself declares, such as null for an optional text."""
+    schema = fault.expected
+    return isinstance(schema, dict) and "default" in schema and fault.given is schema["default"] is None
 
 
 def _mended(trace: Trace, faults: Sequence[Fault]) -> Answer | None:

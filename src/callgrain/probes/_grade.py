@@ -7,6 +7,7 @@ takes longer than the grading itself (fault rates, measures, the grader's card) 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from itertools import islice
@@ -174,11 +175,22 @@ def _one(recipe: GradeRecipe, files: Sequence[Path], run: Run, judges: Mapping[s
     done = [_judge(item, judges, tell, at, len(found.items)) for at, item in enumerate(found.items)]
     _write(run, done, judges)
     if recipe.gold_audit:
+        findings = _open_ones(findings, overlay)
         run.replace_rows("gold_audit", findings)
     read = figures_of(done, judges, overlay.label if overlay else "")
     write_readings(run, [*read, *scores(done, judges)])
     counts = {"set_aside": bad.count, "set_aside_first": bad.first, **_source_aside(aside), **corrected}
-    run.finish(summary(done, found, judges) | counts | {"audit": len(findings), "deep": False})
+    more = {"audit": len(findings), "deep": False, "command": _command(recipe)}
+    run.finish({**summary(done, found, judges), **counts, **more})
+
+
+def _command(recipe: GradeRecipe) -> str:
+    """The command line that makes the run again: what the page shows."""
+    parts = ["callgrain", "grade", *map(shlex.quote, recipe.file)]
+    for name, value in recipe.model_dump(exclude={"file"}, exclude_defaults=True).items():
+        parts.append(f"--{name.replace('_', '-')}")
+        parts += [] if value is True else [shlex.quote(str(value))]
+    return " ".join(parts)
 
 
 def _traces(recipe: GradeRecipe) -> tuple[Iterator[Trace], Quarantine]:
@@ -237,9 +249,11 @@ def _several(recipe: GradeRecipe, files: Sequence[Path], run: Run, judges: Mappi
     if recipe.gold_audit:
         overlay = read_overlay(Path(recipe.overlay).expanduser(), recipe.source) if recipe.overlay else None
         golds: dict[str, str] = {}
-        for trace in audited(_present(_traces(recipe)[0], overlay), judges, findings):
+        for trace in audited(_traces(recipe)[0], judges, findings):
             golds.setdefault(trace.origin.row, trace.gold.key)
-        findings += agreed(items, golds)
+            if overlay:
+                overlay.read(trace)
+        findings = _open_ones([*findings, *agreed(items, golds)], overlay)
         run.replace_rows("gold_audit", findings)
     worst = min(parts, key=lambda part: part["right"] / max(1, part["graded"]))
     run.finish(
@@ -253,15 +267,10 @@ def _names(files: Sequence[Path]) -> list[str]:
     return short if len(set(short)) == len(short) else [str(path) for path in files]
 
 
-def _present(traces: Iterator[Trace], overlay: Overlay | None) -> Iterator[Trace]:
-    """The traces by the golds that hold now."""
-    for trace in traces:
-        if overlay is None:
-            yield trace
-            continue
-        overlay.read(trace)
-        if not overlay.drops(trace):
-            yield overlay.changed(trace) or trace
+def _open_ones(findings: Sequence[Finding], overlay: Overlay | None) -> list[Finding]:
+    """What no correction has settled. `was` is the published gold's, so that an overlay can grow."""
+    settled = overlay.settled if overlay else frozenset[str]()
+    return [found for found in findings if found["row"] not in settled]
 
 
 def _items(run: Run) -> Iterator[Item]:

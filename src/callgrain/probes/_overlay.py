@@ -58,6 +58,11 @@ class Overlay:
         """`NAME@VERSION`: what readings carry."""
         return f"{self.header.overlay}@{self.header.version}"
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """Rows whose correction holds."""
+        return frozenset(self._good)
+
     def read(self, trace: Trace) -> None:
         """Hold the row's correction against its gold, once: from then on it is applied, or refused."""
         row = trace.origin.row

@@ -143,13 +143,18 @@ def _given(reply: Reply, faults: Sequence[Fault], *, bare: bool) -> Markup:
         return Markup('<i class="gap">no reply: {}</i>').format(inert(clip(reply.failure, 300)))
     if reply.message is None:
         whole = [fault.model_copy(update={"where": "text"}) for fault in faults[:1]]
-        return _calls.given((), reply.text or "(empty)", whole)
+        said = _calls.given((), reply.text or "(empty)", whole)
+        if reply.recovered is None or not reply.recovered.calls:
+            return said
+        meant = _calls.given(reply.recovered.calls, reply.recovered.text, (), bare=bare)
+        return said + Markup('<div class="must">probably meant, and not scored</div>') + meant
     return _calls.given(reply.message.calls, reply.message.text, faults, bare=bare)
 
 
 def _fault(fault: Fault) -> tuple[str, str, str, str]:
     """Kind, place, expected, given; a side that the fault leaves open is empty."""
-    return fault.kind, clip(fault.where, 120), _side(fault.expected), _side(fault.given)
+    kind = f"{fault.kind} ({fault.detail})" if fault.detail else fault.kind
+    return kind, clip(fault.where, 120), _side(fault.expected), _side(fault.given)
 
 
 def _side(value: Any) -> str:

@@ -87,15 +87,15 @@ def form_cost(rows: Sequence[FormRow], misses: Sequence[tuple[str, Reading]], kn
     other = _REMEDIES.get(met, trained)
     return [
         Markup(
-            "{} of all its replies would be right if they could be read. As often with small models, there the form "
-            "fails and not the skill: constrained decoding{} mends it."
+            "Form alone costs {} of all replies: they would be right if they could be read. As often with small "
+            "models, it is not the skill that fails there; constrained decoding{} mends it."
         ).format(number(percent(right)), other)
     ]
 
 
 def graded_by(totals: Sequence[Totals], scorer: str) -> list[Markup]:
     """What the grader of the scores is worth, or else each other one whose card there is."""
-    own = [total for total in totals if total.grader == scorer]
+    own = [total for total in totals if total]
     if own:
         return [_worth(Markup("The grader of these scores, {},").format(code(scorer)), own[0])]
     text = Markup("{}, which is not the grader of these scores ({} is),")

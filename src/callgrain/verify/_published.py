@@ -16,7 +16,7 @@ from callgrain.verify.lint import too_deep
 
 
 def toolrl_like(sample: Sample, reply: Reply) -> float:
-    """ToolRL (arXiv 2504.13958, section 3.3): R_format in {0, 1} plus R_correct in [-3, 3].
+    """ToolRL (arXiv 2504.13958): R_format in {0, 1} plus R_correct in [-3, 3].
 
     R_correct = 6 * match / most - 3, where match is the Jaccard likeness of the names' multisets,
     plus for each gold call the Jaccard likeness of its keys and the number of equal values, and
@@ -70,7 +70,7 @@ def _jaccard(a: Sequence[str], b: Sequence[str]) -> float:
 
 
 def tool_n1_like(sample: Sample, reply: Reply) -> float:
-    """Tool-N1 (arXiv 2505.00024, section 3.2), the scorer for Qwen: 1 or 0 by exact equality.
+    """Tool-N1 (arXiv 2505.00024), the scorer for Qwen: 1 or 0 by exact equality.
 
     The multisets of (name, arguments as JSON with sorted keys) must be equal. Holes, as in the
     released code: a reply without a call tag gets 0 even where the gold is no call (the way to say

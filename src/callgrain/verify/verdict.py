@@ -109,7 +109,7 @@ _compiled: dict[tuple[int, int, bool], tuple[Answer, Sequence[Tool], tuple[Key, 
 
 
 def _keys(answer: Answer, tools: Sequence[Tool], names_only: bool) -> tuple[Key, ...]:
-    """Those of the answer and its alternatives that call, compiled once: kept by identity, with what they were made of."""
+    """The answer and its alternatives, those that call, compiled once: kept by identity, with what they are made of."""
     name = (id(answer), id(tools), names_only)
     found = _compiled.get(name)
     if found is None or (found[1] is not tools and not _same(found[1], tools)):
