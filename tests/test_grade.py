@@ -562,7 +562,7 @@ def test_json_loads_nothing_heavy(tmp_path: Path, source: str) -> None:
     file = outputs(tmp_path / "o.jsonl")
     code = (
         "import sys; from callgrain.cli.main import main\n"
-        f"sys.argv = ['callgrain', 'grade', {str(file)!r}, '--source', {source!r}, '--grader', 'strict,bfcl', '--json']\n"
+        f"sys.argv = ['callgrain', 'grade', {str(file)!r}, '--source', {source!r}, '--json']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print(*sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr)"
     )

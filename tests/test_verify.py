@@ -1,6 +1,5 @@
 """Verdicts: every fault is named with its place, and what strangers send is judged in bounded time."""
 
-import gc
 import os
 import sys
 import time
@@ -218,20 +217,24 @@ def test_a_turn_without_calls_where_calls_are_due() -> None:
 # what is kept --------------------------------------------------------------------------------
 
 
-def test_no_answer_is_taken_for_another_that_is_gone() -> None:
+@pytest.mark.parametrize("changing", ["answer", "tools", "both"])
+def test_no_answer_is_taken_for_another_that_is_gone(changing: str) -> None:
     """Identities are used again: a verdict must follow the content all the same."""
     seen: set[int] = set()
     again = 0
-    for i in range(3 * room.KEYS_KEPT):
-        gold = Answer(calls=(Call(name="f", arguments={"x": i}),))
-        offered = (tool("f", x={"type": "integer" if i % 2 else "string"}),)
-        found = judge_calls(gold, offered, reply(call("f", x=i - 1 + i % 3)))
-        assert [f.kind for f in found.faults] == ([] if i % 3 == 1 else ["wrong_value" if i % 2 else "wrong_type"]), i
-        again += id(gold) in seen
-        seen.add(id(gold))
+    same_answer, same_tools = Answer(calls=(call("f", x=0),)), (tool("f", x={"type": "integer"}),)
+    for i in range(2 * room.KEYS_KEPT):
+        gold, offered, x, typed = same_answer, same_tools, 0, True
+        if changing != "tools":
+            gold, x = Answer(calls=(Call(name="f", arguments={"x": i}),)), i
+        if changing != "answer":
+            offered, typed = (tool("f", x={"type": "integer" if i % 2 else "string"}),), bool(i % 2)
+        found = judge_calls(gold, offered, reply(call("f", x=x - 1 + i % 3)))
+        assert [f.kind for f in found.faults] == ([] if i % 3 == 1 else ["wrong_value" if typed else "wrong_type"]), i
+        fresh = id(offered) if changing == "tools" else id(gold)
+        again += fresh in seen
+        seen.add(fresh)
         del gold, offered, found
-        if i % 500 == 0:
-            gc.collect()
     assert len(room._compiled) <= room.KEYS_KEPT
     assert again  # else nothing was shown
 
@@ -323,9 +326,13 @@ def test_the_audit_hook_sees_what_is_opened() -> None:
         watched(lambda: os.close(os.open(os.devnull, os.O_RDONLY)))
 
 
+CORPUS = corpus()
+DEEP_ENUMS = ("enum 1000 deep", "enum 50000 deep")
+
+
 def spoilable(name: str) -> Sample:
     """A sample whose tool has the named hostile schema."""
-    found, _ = corpus()[name]()
+    found, _ = CORPUS[name]()
     return Sample(
         subtask="full",
         prompt=Prompt(
@@ -337,13 +344,12 @@ def spoilable(name: str) -> Sample:
     )
 
 
-DEEP_ENUMS = ("enum 1000 deep", "enum 50000 deep")
-
-
 def test_hostile_schemas_are_spoiled_in_bounded_time() -> None:
     """Verdicts over them are measured beside the door (`test_schema.py`); here what makes wrong answers reads them."""
     slow: list[tuple[str, float]] = []
-    for name in corpus().keys() - set(DEEP_ENUMS):
+    names = [n for n in CORPUS if not n.startswith(("file ", "http ")) and n not in DEEP_ENUMS]
+    assert len(names) > 80
+    for name in names:
         sample = spoilable(name)
         if (seconds := watched(lambda sample=sample: kinds_on(sample, KINDS))) > 3:
             slow.append((name, seconds))

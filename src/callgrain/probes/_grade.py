@@ -43,7 +43,7 @@ from callgrain.sources._open import open_source, set_aside
 
 ENDLESS = frozenset({"toolworld"})
 """Sources without an end: how much of them was asked has to be said."""
-DEEP = ("subtask", "faults", "weakness", "grader")
+DEEP = ("subtask", "form", "faults", "weakness", "grader")
 """Probes of a recorded run: all that ask nothing. `controls` joins them where a run has asked its own."""
 
 _UNNAMED = {"file", "source", "overlay", "junit", "fail_under", "fail_on_error"}

@@ -95,7 +95,7 @@ def form_cost(rows: Sequence[FormRow], misses: Sequence[tuple[str, Reading]], kn
 
 def graded_by(totals: Sequence[Totals], scorer: str) -> list[Markup]:
     """What the grader of the scores is worth, or else each other one whose card there is."""
-    own = [total for total in totals if total]
+    own = [total for total in totals if total.grader == scorer]
     if own:
         return [_worth(Markup("The grader of these scores, {},").format(code(scorer)), own[0])]
     text = Markup("{}, which is not the grader of these scores ({} is),")
