@@ -31,6 +31,8 @@ RECIPES = {
     "diagnose": "probes._diagnose.DiagnoseRecipe",
     "prescribe": "corpus.prescribe.PrescribeRecipe",
     "train": "train._recipe.TrainRecipe",
+    "grade": "probes._grade.GradeRecipe",
+    "card": "probes._card.CardRecipe",
 }
 SMALL = ("--source", "toolworld:micro", "--n", "4", "--subtask", "names", "--probe", "subtask")
 CLEAN = ("diagnose", "--model", "scripted:wrong_tool=0.5", *SMALL)

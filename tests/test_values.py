@@ -13,7 +13,7 @@ from callgrain.core.schema import VALUE_DEPTH_LIMIT
 from callgrain.core.types import Accept, Answer, Json, Message, Origin, Prompt, Sample
 from callgrain.verify.spoil import spoil
 from callgrain.verify.values import MODE_KEYWORD, MODES, equal, leeway, matcher, mode_of, same, text, with_defaults
-from callgrain.verify.verdict import judge_calls
+from callgrain.verify.verdict import is_right, judge_calls
 from calls import F, call, kinds, nested, reply, tool
 
 ANY = {"type": "string"}
@@ -56,6 +56,9 @@ ANY = {"type": "string"}
 )
 def test_equality_is_typed(gold: object, given: object, want: bool) -> None:
     assert same(gold, given) is want
+    answer = Answer(calls=(call("f", x=gold),))
+    assert (kinds(answer, call("f", x=given)) == []) is want
+    assert is_right(answer, (F,), reply(call("f", x=given))) is want
 
 
 json_values = st.recursive(

@@ -1,4 +1,4 @@
-"""What broken form costs: replies that would be right if they could be read.
+"""What broken form costs: replies that would be right if readable.
 
 A fence around a right call is a fault like any other, and stays one. But a model that lacks only
 the form is mended otherwise than one that lacks the skill, so the two are told apart here: the
