@@ -338,7 +338,7 @@ def test_report_and_compare_work_on_graded_runs(tmp_path: Path, source: str) -> 
     assert found["paired", None].n == 5
     assert found["ok_difference", "full"].value == pytest.approx(0.2)
     more = deepen(bad)
-    assert {"grade", "subtask", "fault", "weakness", "grader", "count"} == {r.probe for r in more}
+    assert {"grade", "form", "subtask", "fault", "weakness", "grader", "count"} == {r.probe for r in more}
     assert deepen(bad) == more == readings(bad)
 
 

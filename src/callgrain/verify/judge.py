@@ -217,7 +217,7 @@ def _misvalued(slot: Slot, value: Json, place: str, j: int, given: Sequence[Call
 
 def _uncalled_for(want: Want, name: str, value: Json, place: str) -> Fault:
     """An argument that the answer does not have."""
-    if want.offered and name not in want.properties:
+    if want.is_closed and name not in want.properties:
         return fault("unknown_argument", place, sorted(want.properties), value)
     return fault("ungrounded_value", place, None, value)
 

@@ -88,13 +88,13 @@ NOTHING: Sequence[Wrong] = ()
 class Want:
     """One expected call with its slots: declared ones first, then defaults, then what is only accepted."""
 
-    __slots__ = ("bare", "call", "expects", "linked", "name", "offered", "properties", "slots")
+    __slots__ = ("bare", "call", "expects", "is_closed", "linked", "name", "properties", "slots")
 
     def __init__(self, answer: Answer, index: int, tool: Tool | None, *, names_only: bool) -> None:
         self.call = answer.calls[index]
         self.name = self.call.name
         self.bare = names_only
-        self.offered = tool is not None
+        self.is_closed = tool is not None and tool.parameters.get("additionalProperties", False) is False
         self.properties: Mapping[str, Any] = tool.properties if tool else {}
         arguments = {} if names_only else self.call.arguments
         accepts = {} if names_only else _own(answer, index)

@@ -181,7 +181,7 @@ def _unknown_argument(sample: Sample, rng: Random) -> Calls | None:
     calls = sample.answer.calls
     index = rng.randrange(len(calls))
     tool = next((t for t in sample.prompt.tools if t.name == calls[index].name), None)
-    if tool is None:
+    if tool is None or tool.parameters.get("additionalProperties", False) is not False:
         return None
     name = "note"
     while name in tool.properties:

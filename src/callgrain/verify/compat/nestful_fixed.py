@@ -50,7 +50,7 @@ def figures(gold: Answer, given: Sequence[Call], tools: Sequence[Tool]) -> dict[
     """F1 of names and of parameters, each call held against the one that it is best paired with."""
     offered = {tool.name: tool for tool in tools}
     pairing = pair(gold, given, tools)
-    graphs = Graph(gold.calls), Graph(given)
+    graphs = Graph(gold.calls, gold.accepts), Graph(given)
     meets = pairing.meets(graphs[0])
     pairs = [(i, j) for i, j in pairing.pairs if gold.calls[i].name == given[j].name]
     hit = due = made = 0
