@@ -54,7 +54,7 @@ def ls(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """What there is: sources, sub-tasks, probes, dialects, models, methods, recipes."""
+    """What there is: sources, sub-tasks, graders, probes, dialects, models, methods, recipes."""
     terminal = Terminal(as_json=json, quiet=quiet, out=out or home())
     if family == "recipes":
         for path in builtin_recipes():
@@ -65,7 +65,8 @@ def ls(
         raise UnknownName("family", family, (*plugins.FAMILIES, "recipes"))
     for each in [family] if family else plugins.FAMILIES:
         terminal.line(each)
+        width = max(14, *map(len, plugins.names(each)))
         for name in plugins.names(each):
             caption = plugins.caption(each, name)
             terminal.json({"family": each, "name": name, "caption": caption})
-            terminal.line(f"  {name:14} {caption}")
+            terminal.line(f"  {name:{width}} {caption}")
