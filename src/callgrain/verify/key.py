@@ -145,7 +145,7 @@ class Want:
         if self.bare:
             return 1
         slots, n = self.slots, 1 + len(arguments)
-        if self.expects or len(arguments) < len(slots):
+        if self.expects and not slots.keys() <= arguments.keys():
             n += sum(slot.absent_counts and name not in arguments for name, slot in slots.items())
         return n
 
