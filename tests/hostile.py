@@ -460,8 +460,8 @@ def judge(name: str, made: Made) -> dict[str, Any]:
     global _watching  # noqa: PLW0603  an audit hook can never be taken away: it is only switched
     from callgrain.core import schema as door
     from callgrain.core.types import Answer, Call, Message, Reply, Tool
+    from callgrain.verify import verdict as verdicts
     from callgrain.verify.lint import lint
-    from callgrain.verify.verdict import judge_calls
 
     schema, value = made()
     tool = Tool(name="t", parameters={"type": "object", "properties": {"v": schema, "w": {}}, "required": ["v"]})
@@ -488,13 +488,14 @@ def judge(name: str, made: Made) -> dict[str, Any]:
         reason = timed("unusable", lambda: door.unusable(schema))
         timed("has_type", lambda: isinstance(schema, dict) and door.has_type(schema, value))
         timed("lint", lambda: lint([given], (tool,)))
-        verdict = timed("judge", lambda: judge_calls(gold, (tool,), Reply(message=Message(calls=(given,)))))
+        verdict = timed("judge", lambda: verdicts.judge_calls(gold, (tool,), Reply(message=Message(calls=(given,)))))
     finally:
         _watching = False
         resource.setrlimit(resource.RLIMIT_AS, limits)
     peak = _status("VmHWM") - base
     door._checks.clear()
     door._by_content.clear()
+    verdicts._compiled.clear()  # what is kept would be looked at again for each schema
     assert again == found, (found, again)
     return {
         "name": name, "complaint": found, "reason": reason, "ok": verdict.ok, "seconds": max(seconds.values()),
