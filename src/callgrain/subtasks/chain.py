@@ -8,7 +8,7 @@ from random import Random
 from callgrain.core.types import Answer, Reply, Sample, Trace, Verdict
 from callgrain.subtasks._cut import accepts_of, cut, is_nested, is_ordered, tidy
 from callgrain.verify.faults import at_levels
-from callgrain.verify.verdict import judge_calls
+from callgrain.verify.verdict import is_right, judge_calls
 
 WORDINGS = (
     "The request needs several calls in order. Write all of them, first to last.",
@@ -51,7 +51,7 @@ def _call_right(sample: Sample, reply: Reply, index: int) -> bool:
     if message is None:
         return False
     one = Reply(message=message.model_copy(update={"calls": (message.calls[index],), "text": ""}))
-    return judge_calls(want, sample.prompt.tools, one).ok
+    return is_right(want, sample.prompt.tools, one)
 
 
 plugin = Chain

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from callgrain.core.types import Call, Fault, Json, Ref, Verdict
 from callgrain.verify.faults import by_level, fault
-from callgrain.verify.key import ABSENT, NOTHING, Key, Scan, Slot, Want, Wrong
+from callgrain.verify.key import ABSENT, Key, Scan, Slot, Want, Wrong
 from callgrain.verify.lint import NESTING_LIMIT, broken_references, has_reference, too_deep
 from callgrain.verify.match import FULL, NAME_WEIGHT, PAIR_LIMIT, Graph, Meets, Pairing, untangled
 
@@ -72,7 +72,7 @@ def judge(key: Key, given: Sequence[Call]) -> Verdict:
 def _by_place(key: Key, given: Sequence[Call]) -> Judgement | None:
     """Where each call stands by the one that it looks most like; None where that is not plain to see."""
     wants = key.wants
-    scans = [_NOTHING_WRONG if w.bare else w.scan(have.arguments) for w, have in zip(wants, given, strict=True)]
+    scans = [w.scan(have.arguments) for w, have in zip(wants, given, strict=True)]
     if len(wants) > 1 and not _stand(wants, given, scans):
         return None
     found = Judgement()
@@ -80,9 +80,6 @@ def _by_place(key: Key, given: Sequence[Call]) -> Judgement | None:
         if not _called(key, want, given, index, scans[index], found):
             return None
     return found
-
-
-_NOTHING_WRONG: Scan = (0, NOTHING)
 
 
 def _stand(wants: Sequence[Want], given: Sequence[Call], scans: Sequence[Scan]) -> bool:
@@ -112,8 +109,8 @@ def _with_a_gap(key: Key, given: Sequence[Call]) -> Judgement | None:
         return None
     for i, want in enumerate(wants):
         have = given[j] if j < len(given) else None
-        scan = _NOTHING_WRONG if have is None or want.bare else want.scan(have.arguments)
-        if have is None or have.name != want.name or scan[1]:
+        scan = want.scan(have.arguments) if have is not None and have.name == want.name else None
+        if have is None or scan is None or scan[1]:
             _missing(key, i, found)
         else:
             found.count(want, have, scan)
@@ -140,7 +137,7 @@ def _by_pairing(key: Key, given: Sequence[Call]) -> Judgement:
         if want.linked and want.name == have.name:
             _called(key, want, given, j, _linked_scan(key, want, have, ((i, j), graph, meets)), found)
         else:
-            _called(key, want, given, j, _NOTHING_WRONG if want.bare else want.scan(have.arguments), found)
+            _called(key, want, given, j, want.scan(have.arguments), found)
     _order(key, pairing, given, found)
     return found
 

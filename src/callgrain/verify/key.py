@@ -22,7 +22,6 @@ from callgrain.verify.match import (
     alike,
     assign,
     ends_of,
-    in_place,
 )
 from callgrain.verify.values import Match, among, equal, matcher, with_defaults
 
@@ -106,6 +105,8 @@ class Want:
 
     def scan(self, arguments: Mapping[str, Json]) -> Scan:
         """(right declared arguments, wrong places) of a call of the right name. Not for linked slots."""
+        if self.bare:
+            return 0, NOTHING
         slots, declared, known = self.slots, 0, len(arguments)
         wrong: list[Wrong] | None = None
         for name, value in arguments.items():
@@ -214,23 +215,11 @@ class Key:
             return Pairing((), tuple(range(n)), tuple(range(len(given))))
         if n == m == 1:
             return Pairing(((0, 0),), (), tuple(range(1, len(given))))
-        if not self.linked and n == m and self._stand_in_place(given):
-            return Pairing(in_place(n), (), tuple(range(n, len(given))))
-        pairs = assign(
-            self._linked_likes(given[:m]) if self.linked else [[w.likeness(h) for h in given[:m]] for w in self.wants]
-        )
+        pairs = assign(self._linked_likes(given[:m]) if self.linked else self._likes(given[:m]))
         kept, used = {i for i, _ in pairs}, {j for _, j in pairs}
         return Pairing(
             pairs, tuple(i for i in range(n) if i not in kept), tuple(j for j in range(len(given)) if j not in used)
         )
-
-    def _stand_in_place(self, given: Sequence[Call]) -> bool:
-        """Whether each call likes the one in its own place best: then no pairing is better."""
-        for i, want in enumerate(self.wants):
-            own = want.likeness(given[i])
-            if own < FULL and any(want.likeness(given[j]) > own for j in range(len(self.wants)) if j != i):
-                return False
-        return True
 
     def _likes(self, given: Sequence[Call]) -> list[list[int]]:
         return [[want.likeness(have) for have in given] for want in self.wants]

@@ -103,16 +103,9 @@ def path_of(ref: Ref) -> str:
     return "" if ref.path == "result" else ref.path
 
 
-def in_place(n: int) -> tuple[tuple[int, int], ...]:
-    """The pairing of n calls with n others in which each stands where it should."""
-    return tuple((i, i) for i in range(n))
-
-
 def assign(likes: list[list[int]]) -> tuple[tuple[int, int], ...]:
     """(row, column) of the assignment with the greatest sum, nearest to the diagonal on ties; sorted."""
     n, m = len(likes), len(likes[0])
-    if n == m and all(row[i] == max(row) and row[i] >= max(other[i] for other in likes) for i, row in enumerate(likes)):
-        return in_place(n)
     if n <= m:
         best = [max(range(m), key=lambda j, i=i: (likes[i][j], -abs(i - j), -j)) for i in range(n)]
         if len(set(best)) == n:  # each has the one it likes best: no sum is greater

@@ -21,7 +21,7 @@ from callgrain.verify.facts import shown, spelled
 from callgrain.verify.faults import TABLE, fault
 from callgrain.verify.lint import has_reference
 from callgrain.verify.values import equal, leeway, same
-from callgrain.verify.verdict import judge_calls
+from callgrain.verify.verdict import is_right
 
 Calls = tuple[Call, ...]
 
@@ -206,7 +206,7 @@ def _put(sample: Sample, rng: Random, values: Callable[[Place], list[Json]], wan
 def _right_otherwise(sample: Sample, calls: Calls) -> bool:
     """Whether the spoiled calls happen to be one of the other right answers."""
     ways, tools = sample.answer.instead, sample.prompt.tools
-    return any(judge_calls(way, tools, Reply(message=Message(calls=calls))).ok for way in ways)
+    return any(is_right(way, tools, Reply(message=Message(calls=calls))) for way in ways)
 
 
 def _wrong_type(sample: Sample, rng: Random) -> Calls | None:

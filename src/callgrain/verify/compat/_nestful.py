@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-from callgrain.core.types import Call, Json, Sample
+from callgrain.core.types import Call, Json, Reply, Sample, Verdict
+from callgrain.verify.verdict import unanswered
 
 CALLING = frozenset({"full", "parallel", "slots", "next_call", "nest", "chain"})
 """Sub-tasks whose answers are whole calls."""
@@ -36,11 +37,17 @@ class Crash(Enum):
 CRASHED = Crash.CRASHED
 
 
-def inapplicable(sample: Sample) -> str:
-    """Why a sample has no figures of this kind; "" where it has."""
+def passed_over(sample: Sample, reply: Reply) -> Verdict | None:
+    """The verdict where there are no figures of this kind: no reply at all, or a sample that NESTFUL does not know."""
+    if reply.failure is not None:
+        return unanswered(reply)
     if sample.subtask not in CALLING:
-        return f"NESTFUL has nothing like the sub-task {sample.subtask!r}"
-    return "" if sample.answer.calls else "NESTFUL has no notion of a request without calls"
+        reason = f"NESTFUL has nothing like the sub-task {sample.subtask!r}"
+    elif not sample.answer.calls:
+        reason = "NESTFUL has no notion of a request without calls"
+    else:
+        return None
+    return Verdict(state="not_applicable", score=0.0, detail=reason)
 
 
 def grounded(calls: Sequence[Call]) -> list[tuple[str, dict[str, Json]]]:

@@ -18,10 +18,10 @@ from callgrain.verify.compat._nestful import (
     MEASURES,
     Crash,
     grounded,
-    inapplicable,
     macro_f1,
     mended,
     partial_sequence,
+    passed_over,
     slot_rows,
     written,
 )
@@ -37,10 +37,8 @@ class NestfulGrader:
 
     def judge(self, sample: Sample, reply: Reply) -> Verdict:
         """`ok` where the full sequence is right. What cannot be parsed is no calls at all."""
-        if reply.failure is not None:
-            return Verdict(state="not_applicable", score=0.0, detail=f"no reply: {reply.failure}")
-        if reason := inapplicable(sample):
-            return Verdict(state="not_applicable", score=0.0, detail=reason)
+        if (passed := passed_over(sample, reply)) is not None:
+            return passed
         calls = reply.message.calls if reply.message else ()
         try:
             found = figures(sample.answer.calls, calls)

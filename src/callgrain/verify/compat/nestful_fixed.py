@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from callgrain.core.types import Answer, Call, Json, Reply, Sample, Tool, Verdict
-from callgrain.verify.compat._nestful import CRASHED, MEASURES, Crash, inapplicable
+from callgrain.verify.compat._nestful import CRASHED, MEASURES, Crash, passed_over
 from callgrain.verify.key import pair
 from callgrain.verify.lint import too_deep
 from callgrain.verify.match import Graph, alike
@@ -28,10 +28,8 @@ class NestfulFixedGrader:
 
     def judge(self, sample: Sample, reply: Reply) -> Verdict:
         """The strict verdict, with the four figures against whichever right answer fits best."""
-        if reply.failure is not None:
-            return Verdict(state="not_applicable", score=0.0, detail=f"no reply: {reply.failure}")
-        if reason := inapplicable(sample):
-            return Verdict(state="not_applicable", score=0.0, detail=reason)
+        if (passed := passed_over(sample, reply)) is not None:
+            return passed
         tools = sample.prompt.tools
         calls = reply.message.calls if reply.message else ()
         if any(too_deep(call) for call in calls):
