@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import Field, create_model
 
 from callgrain.cli._quickstart import QuickstartRecipe, quickstart
 from callgrain.cli._terminal import Terminal
-from callgrain.cli._verbs import recipe_verb
-from callgrain.core.recipe import Recipe
+from callgrain.cli._verbs import recipe_file, recipe_verb
+from callgrain.core.recipe import Recipe, read_toml
 from callgrain.corpus.build import BuildRecipe, build
 from callgrain.train._recipe import TrainRecipe
-from callgrain.train._run import train
+from callgrain.train._run import method_of, train
 
 
-class TrainVerb(TrainRecipe):
-    """A training's settings, and the rows that it may build first."""
+def _with_build(settings: type[TrainRecipe]) -> type[TrainRecipe]:
+    """A method's settings, and the rows that it may build first."""
+    table: Any = (dict[str, Any], Field(default_factory=dict))
+    return create_model(settings.__name__, __base__=settings, build=table)
 
-    build: dict[str, Any] = {}
+
+def _asked(argv: Sequence[str]) -> type[TrainRecipe]:
+    """The settings of the method that a command line asks for: --method, else its recipe file's, else SFT's.
+
+    Read ahead of the parser, since each method brings flags of its own.
+    """
+    given = [
+        a.partition("=")[2] or b for a, b in zip(argv, [*argv[1:], ""], strict=True) if a.split("=")[0] == "--method"
+    ]
+    files = [a for a in argv[2:3] if not a.startswith("-")]
+    files += [
+        a.partition("=")[2] or b for a, b in zip(argv, [*argv[1:], ""], strict=True) if a.split("=")[0] == "--recipe"
+    ]
+    if not given and files:
+        given = [str(read_toml(recipe_file(Path(files[-1]))).get("method", ""))]
+    return method_of(given[-1]).settings if given and given[-1] else TrainRecipe
 
 
 def add_quickstart(app: typer.Typer) -> None:
@@ -31,9 +51,9 @@ def add_quickstart(app: typer.Typer) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Add the other verbs."""
-    app.command("train", help="Fine-tune a model on granular rows; running it again resumes.")(
-        recipe_verb(TrainRecipe, _train, file_first=True, resolve=TrainVerb)
-    )
+    settings = _asked(sys.argv) if sys.argv[1:2] == ["train"] else TrainRecipe
+    text = "Train a model; running it again resumes. Each method has flags of its own: train --method grpo --help."
+    app.command("train", help=text)(recipe_verb(settings, _train, file_first=True, resolve=_with_build(settings)))
 
 
 def _quickstart(recipe: QuickstartRecipe, terminal: Terminal) -> None:
@@ -48,12 +68,14 @@ def _train(recipe: Recipe, terminal: Terminal) -> None:
         made = build(BuildRecipe.resolve(rows), terminal.out, tell=terminal.tell)
         terminal.line(f"rows: {made.folder}")
         settings["rows"] = str(made.folder)
-    run = train(TrainRecipe.resolve(settings), terminal.out, tell=terminal.tell)
+    run = train(method_of(settings["method"]).settings.resolve(settings), terminal.out, tell=terminal.tell)
     summary = run.read("done")
     terminal.line(
         f"  {summary['steps']:,} steps, {summary['target_tokens']:,} target tokens, {summary['seconds']:.0f} s"
     )
-    if summary["too_long"]:
+    if summary.get("stopped"):
+        terminal.line(f"  stopped early: {summary['stopped']}")
+    if summary.get("too_long"):
         terminal.line(f"  {summary['too_long']:,} rows were too long and left out")
     terminal.line(f"model: {Path(summary['model'])}")
     terminal.done(run.folder, **summary)

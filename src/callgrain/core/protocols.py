@@ -147,6 +147,14 @@ class Probe(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """Turns rows into a better model: `model/` in the run's folder, whose path it returns."""
+    """Turns data into a better model: `model/` in the run's folder, whose path it returns.
+
+    `settings` is its recipe, a TrainRecipe with the method's own fields. `inputs` names by content what
+    the run hangs on beside the model (rows, pairs, a source), and raises BadInput where that is missing.
+    """
+
+    settings: Any
+
+    def inputs(self, recipe: Any) -> dict[str, Any]: ...
 
     def train(self, recipe: Any, run: Any, tell: Tell = silent) -> Path: ...

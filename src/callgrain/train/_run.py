@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from callgrain.core import plugins
-from callgrain.core.errors import BadInput, UnknownName
+from callgrain.core.errors import BadInput
 from callgrain.core.progress import Tell, silent
 from callgrain.core.protocols import Method
 from callgrain.core.store import Run
@@ -16,20 +16,29 @@ _UNNAMED = {"threads", "save_steps", "model", "rows"}
 """What only changes speed; and paths, for which their content stands: a folder of runs may be moved."""
 
 
+def method_of(name: str) -> Method:
+    """The training method of that name. Raises UnknownName."""
+    return plugins.load("train", name)()
+
+
 def train(recipe: TrainRecipe, root: Path, *, tell: Tell = silent) -> Run:
     """Run (or resume) a training; `model/` in its folder is the result. Raises CallgrainError."""
-    if recipe.adapter != "none":
-        raise UnknownName("adapter", recipe.adapter, ["none"])
-    if not recipe.rows:
-        raise BadInput(
-            "there are no rows to train on", "give --rows the folder of a build, or a recipe with a [build] table"
-        )
-    rows = Run.find(Path(recipe.rows))
-    method: Method = plugins.load("train", recipe.method)()
-    inputs = {"rows": rows.folder.name, "model": weights_key(recipe.model), "seed": recipe.seed}
+    method = method_of(recipe.method)
+    if not isinstance(recipe, method.settings):
+        recipe = method.settings.resolve(recipe.model_dump())
+    inputs = {**method.inputs(recipe), "model": weights_key(recipe.model), "seed": recipe.seed}
     with Run.open(root, "train", recipe.method, recipe.model_dump(), inputs, unnamed=_UNNAMED) as run:
         if not run.is_done:
             model = method.train(recipe, run, tell)
             done = run.read("training")
-            run.finish({"model": str(model), **{k: v for k, v in done.items() if k != "loss"}})
+            run.finish({"model": str(model), **{k: v for k, v in done.items() if k not in ("loss", "meters")}})
     return run
+
+
+def rows_of(recipe: TrainRecipe) -> Run:
+    """The build whose rows a method trains on. Raises BadInput where none is named."""
+    if not recipe.rows:
+        raise BadInput(
+            "there are no rows to train on", "give --rows the folder of a build, or a recipe with a [build] table"
+        )
+    return Run.find(Path(recipe.rows))

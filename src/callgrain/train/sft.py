@@ -18,6 +18,7 @@ from callgrain.core.store import Run, write_json
 from callgrain.models._load import CARD, load
 from callgrain.train._batches import Rows, TokenBatches, collate, encode
 from callgrain.train._recipe import TrainRecipe
+from callgrain.train._run import rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,12 @@ COMPLETE = "COMPLETE"
 
 class Sft:
     """Every weight, by cross-entropy on the target turn."""
+
+    settings = TrainRecipe
+
+    def inputs(self, recipe: TrainRecipe) -> dict[str, str]:
+        """The rows, by their build's name."""
+        return {"rows": rows_of(recipe).folder.name}
 
     def train(self, recipe: TrainRecipe, run: Run, tell: Tell = silent) -> Path:
         """Train on the rows of `recipe.rows`; `model/` in the run folder is an ordinary transformers model.
@@ -49,7 +56,7 @@ class Sft:
         loaded = load(recipe.model, recipe.dialect, dtype="float32")
         model, tokenizer = loaded.model.train(), loaded.tokenizer
         tell("reading rows", 0, 0)
-        rows = encode(Run.find(Path(recipe.rows)).rows("rows"), loaded, recipe.max_length)
+        rows = encode(rows_of(recipe).rows("rows"), loaded, recipe.max_length)
         began = time.monotonic()
         trainer = _trainer(model, tokenizer, rows, recipe, run, tell)
         trainer.train(resume_from_checkpoint=_last_whole(run.folder / "checkpoints"))
