@@ -7,14 +7,15 @@ import pytest
 
 from callgrain.cli._quickstart import QuickstartRecipe
 from callgrain.cli._verbs import builtin_recipes, recipe_file
-from callgrain.cli.treatment import TrainVerb
+from callgrain.cli.treatment import with_build
 from callgrain.core import plugins
 from callgrain.core.errors import UnknownName
 from callgrain.core.recipe import Recipe, read_toml
 from callgrain.corpus.build import BuildRecipe, weights
+from callgrain.train._recipe import TrainRecipe
 
 RECIPES = {path.stem: path for path in builtin_recipes()}
-CONSUMERS: dict[str, type[Recipe]] = {"quickstart": QuickstartRecipe, "train": TrainVerb}
+CONSUMERS: dict[str, type[Recipe]] = {"quickstart": QuickstartRecipe, "train": with_build(TrainRecipe)}
 
 
 def resolved(name: str) -> Recipe:
@@ -34,8 +35,8 @@ def test_there_are_some() -> None:
 def test_each_is_read_by_the_verb_of_its_first_line(name: str) -> None:
     recipe = resolved(name)
     assert name in RECIPES[name].read_text().splitlines()[0].split()
-    if isinstance(recipe, TrainVerb):
-        weights(BuildRecipe.resolve(recipe.build).subtask)
+    if isinstance(recipe, TrainRecipe):
+        weights(BuildRecipe.resolve(recipe.model_dump()["build"]).subtask)
 
 
 def test_quickstart_says_its_defaults() -> None:

@@ -19,7 +19,7 @@ from callgrain.train._recipe import TrainRecipe
 from callgrain.train._run import method_of, train
 
 
-def _with_build(settings: type[TrainRecipe]) -> type[TrainRecipe]:
+def with_build(settings: type[TrainRecipe]) -> type[TrainRecipe]:
     """A method's settings, and the rows that it may build first."""
     table: Any = (dict[str, Any], Field(default_factory=dict))
     return create_model(settings.__name__, __base__=settings, build=table)
@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the other verbs."""
     settings = _asked(sys.argv) if sys.argv[1:2] == ["train"] else TrainRecipe
     text = "Train a model; running it again resumes. Each method has flags of its own: train --method grpo --help."
-    app.command("train", help=text)(recipe_verb(settings, _train, file_first=True, resolve=_with_build(settings)))
+    app.command("train", help=text)(recipe_verb(settings, _train, file_first=True, resolve=with_build(settings)))
 
 
 def _quickstart(recipe: QuickstartRecipe, terminal: Terminal) -> None:
