@@ -42,7 +42,7 @@ def answerable(world: Universe, plan: Plan, rng: Random) -> tuple[str, str, tupl
     """(request, right answer, facts) of a request that needs no tool."""
     made = _about_request(world, plan, rng) if rng.random() < 0.5 else None
     if made is None:
-        made = _micro_common(world, rng) if world.level == "micro" else _common(rng)
+        made = _micro_common(world, rng) if world.style == "micro" else _common(rng)
     return made
 
 
@@ -54,12 +54,12 @@ def _about_request(world: Universe, plan: Plan, rng: Random) -> tuple[str, str, 
     asked = [
         (kind, str(value))
         for kind, value in zip(kinds, call.arguments.values(), strict=True)
-        if kinds.count(kind) == 1 and Ref.read(value) is None and (world.level == "micro" or kind in _THINGS)
+        if kinds.count(kind) == 1 and Ref.read(value) is None and (world.style == "micro" or kind in _THINGS)
     ]
     if not asked:
         return None
     kind, value = rng.choice(asked)
-    if world.level == "micro":
+    if world.style == "micro":
         return f"yesterday i did {body(world, plan, rng)} which {kind} was that", value, (value,)
     quoted = request(world, plan, rng)
     thing = _THINGS[kind]

@@ -33,8 +33,8 @@ class Ambiguous(Exception):
 def request(world: Universe, plan: Plan, rng: Random, missing: str = "") -> str:
     """The request that asks for exactly the plan; `missing` leaves out a parameter of its only call."""
     text = body(world, plan, rng, missing)
-    frames = FRAMES[world.level]
-    if world.level == "full":
+    frames = FRAMES[world.style]
+    if world.style == "full":
         frame = rng.choice(frames)
         said = frame.replace("{}", text)
         return said[0].upper() + said[1:]
@@ -44,7 +44,7 @@ def request(world: Universe, plan: Plan, rng: Random, missing: str = "") -> str:
 
 def body(world: Universe, plan: Plan, rng: Random, missing: str = "") -> str:
     """The clauses of a plan, joined as its kind demands."""
-    level = world.level
+    level = world.style
     clauses = [_clause(world, plan, n, rng, missing) for n in range(len(plan.calls))]
     if plan.kind == "chain" and rng.random() < 0.5:
         joint = " then " if level == "micro" else ", then "
@@ -72,7 +72,7 @@ def _clause(world: Universe, plan: Plan, index: int, rng: Random, missing: str) 
     for slot in slots:
         opener = opener.replace(f"{{{slot}}}", said.get(slot) or said_missing[slot])
     cues = [rng.choice(spec.by_name[n].cues).replace("{}", v) for n, v in said.items() if n not in slots]
-    micro = world.level == "micro"
+    micro = world.style == "micro"
     if micro or rng.random() < 0.3:
         rng.shuffle(cues)
     if micro and index and not slots and _repeats(plan, index) and rng.random() < 0.5:
@@ -123,7 +123,7 @@ def _reference(world: Universe, plan: Plan, index: int, ref: Ref, rng: Random) -
         return "it"
     phrase = rng.choice(field.refs)
     same = [n for n in range(index) if any(phrase in f.refs for f in world.specs[plan.calls[n].name].fields)]
-    if world.level == "full":
+    if world.style == "full":
         _check_full(world, plan, index, spec, same)
     elif _said_before(world, plan, index, field):
         phrase = phrase.replace("that ", "the resulting ")
@@ -165,11 +165,11 @@ def reply(world: Universe, plan: Plan) -> tuple[str, tuple[str, ...]]:
         spec, value = world.specs[plan.calls[n].name], plan.results[n].value
         for field in spec.fields[:2]:
             text = str(value[field.name] if field.name else value)
-            named = world.level == "micro" or spec.noun in field.phrase
+            named = world.style == "micro" or spec.noun in field.phrase
             phrase = field.phrase if named else f"{spec.noun} {field.phrase}"
             parts.append(f"the {phrase} is {text}")
             facts.append(text)
     sentence = " and ".join(parts) if len(parts) < 3 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    if world.level == "micro":
+    if world.style == "micro":
         return " and ".join(parts), tuple(dict.fromkeys(facts))
     return sentence[0].upper() + sentence[1:] + ".", tuple(dict.fromkeys(facts))

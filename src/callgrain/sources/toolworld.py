@@ -140,7 +140,7 @@ class Toolworld:
             return self._trace(split, index, _Made(plan, text, tools, twin=twin))
         for rng in self._seeds(split, kind, base):
             if kind == "decline":
-                said = "DECLINE" if self.world.level == "micro" else "DECLINE None of these tools can do that."
+                said = "DECLINE" if self.world.style == "micro" else "DECLINE None of these tools can do that."
                 gold = Answer(decision="decline", text=said, world=self.world.spec)
                 shown = self._show(split, plan, rng, absent=True)
                 return self._trace(split, index, _Made(plan, text, shown, gold, twin))
@@ -175,18 +175,18 @@ class Toolworld:
         return plan if plan and self._side(split, [[c.name, c.arguments] for c in plan.calls]) else None
 
     def _shape(self, split: str, kind: str, rng: Random) -> Shape:
-        level = self.world.level
+        style = self.world.style
         beyond = split in ("unseen_depth", "unseen_width")
         if kind == "nest":
-            return rng.choice(SHAPES[level, split.removeprefix("unseen_") if beyond else "seen"])
-        return ((),) * (1 if kind == "single" else rng.choice(LENGTHS[level, "beyond" if beyond else "seen"]))
+            return rng.choice(SHAPES[style, split.removeprefix("unseen_") if beyond else "seen"])
+        return ((),) * (1 if kind == "single" else rng.choice(LENGTHS[style, "beyond" if beyond else "seen"]))
 
     def _said(self, split: str, plan: Plan, rng: Random) -> str | None:
         try:
             text = request(self.world, plan, rng)
         except Ambiguous:
             return None
-        return text if self.world.level == "full" or len(text.split()) <= WORDS[split] else None
+        return text if self.world.style == "full" or len(text.split()) <= WORDS[split] else None
 
     def _side(self, split: str, content: object) -> bool:
         """Whether content may be in the split: `train` and `test` part everything between them."""
@@ -197,7 +197,7 @@ class Toolworld:
 
     def _question(self, name: str, missing: str) -> Answer:
         text = f"ASK {missing}"
-        if self.world.level == "full":
+        if self.world.style == "full":
             text = f"ASK {self.world.specs[name].by_name[missing].question} ({missing})"
         return Answer(decision="ask", text=text, facts=(missing,), world=self.world.spec)
 

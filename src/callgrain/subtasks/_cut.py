@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from callgrain.core.types import Accept, Answer, Call, Message, Prompt, Ref, Result, Sample, Tool, Trace, as_traits
 from callgrain.tools._execute import references, resolved
+from callgrain.tools._toolworld import SHORT
 
 
 def cut(
@@ -21,7 +22,7 @@ def cut(
 ) -> Sample:
     """A Sample of `trace`: `prompt` is (messages, tools, instruction)."""
     messages, tools, instruction = prompt
-    if trace.traits.get("level") == "micro":
+    if trace.traits.get("level") in SHORT:
         instruction = subtask
     if messages and messages[0].role == "system":
         instruction = f"{messages[0].text}\n\n{instruction}"

@@ -23,6 +23,9 @@ Holds = Callable[[Json], bool]
 UNSEEN_PERCENT = 15
 """Share of tools, and of producer -> consumer edges, that training never shows."""
 
+SHORT = ("micro", "open", "farm")
+"""Levels that speak in a dozen words, and whose sub-tasks are named instead of told."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -106,6 +109,11 @@ class Universe:
     )
 
     @property
+    def style(self) -> str:
+        """How the world speaks: `full` sentences, or the few words of `micro` and its like."""
+        return "micro" if self.level in SHORT else "full"
+
+    @property
     def spec(self) -> str:
         """The catalogue SPEC that opens this universe."""
         return f"toolworld:{self.level},seed={self.seed}"
@@ -117,7 +125,7 @@ class Universe:
     def seen_edge(self, producer: str, consumer: str, param: str) -> bool:
         """Whether training may feed `param` of `consumer` from `producer`: a stable hash, the same in every world."""
         ends = self.specs[producer].known_as, self.specs[consumer].known_as
-        kind = self.specs[consumer].by_name[param].kind if self.level == "micro" else param
+        kind = self.specs[consumer].by_name[param].kind if self.style == "micro" else param
         return text_key("edge", self.level, *ends, kind) % 100 >= UNSEEN_PERCENT
 
     def feeders(self, consumer: str, param: str, seen: bool | None) -> tuple[tuple[str, str], ...]:

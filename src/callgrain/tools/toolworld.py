@@ -1,7 +1,8 @@
 """A seeded universe of typed tools that really run, in memory.
 
-`toolworld:micro` speaks a few hundred words, for models that learn in minutes; `toolworld:full` has
-ordinary JSON-Schema tools. The same spec gives the same tools and the same results on every machine.
+`toolworld:micro` speaks a few hundred words, for models that learn in minutes; `open` is the same with
+values that no list holds, `farm` another trade in words of its own; `toolworld:full` has ordinary
+JSON-Schema tools. The same spec gives the same tools and the same results on every machine.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from functools import lru_cache
 
 from callgrain.core import plugins
 from callgrain.core.errors import UnknownName
-from callgrain.tools import _toolworld_full, _toolworld_micro
+from callgrain.tools import _toolworld_full
 from callgrain.tools._catalogue import Catalogue
 from callgrain.tools._toolworld import Universe
+from callgrain.tools._toolworld_farm import FARM
+from callgrain.tools._toolworld_micro import MICRO
+from callgrain.tools._toolworld_small import build
 
-LEVELS = ("full", "micro")
+LEXICONS = {"micro": MICRO, "open": MICRO, "farm": FARM}
+LEVELS = ("full", *LEXICONS)
 
 
 @lru_cache(maxsize=16)
@@ -22,7 +27,7 @@ def universe(level: str, seed: int) -> Universe:
     """The universe of a level and seed. Raises UnknownName for a level that is not in LEVELS."""
     if level not in LEVELS:
         raise UnknownName("level of toolworld", level, LEVELS)
-    return (_toolworld_micro if level == "micro" else _toolworld_full).build(seed)
+    return build(LEXICONS[level], level, seed) if level in LEXICONS else _toolworld_full.build(seed)
 
 
 def read_level(rest: str) -> tuple[str, str]:
