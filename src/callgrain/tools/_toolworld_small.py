@@ -31,7 +31,7 @@ Verb = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Mutates]
 
 OPEN_SHARE = 0.55
 """Share of the values of an open world that no list holds: made-up names, longer codes and numbers."""
-_ONSETS = tuple("bdfghjklmnprstvwz") + ("br", "dr", "gl", "kr", "pl", "st", "tr", "sh", "th")
+_ONSETS = (*tuple("bdfghjklmnprstvwz"), "br", "dr", "gl", "kr", "pl", "st", "tr", "sh", "th")
 _VOWELS = (*"aeiou", "ai", "ea", "oo")
 _CODAS = ("", "", "", "n", "l", "r", "s", "x", "m", "rk", "nd")
 
