@@ -8,6 +8,7 @@ from typing import Any
 from callgrain.core import plugins
 from callgrain.core.canonical import content_key
 from callgrain.core.protocols import Model
+from callgrain.models._tiny import BOXED, box
 
 
 def open_model(spec: str, **options: Any) -> Model:
@@ -21,7 +22,7 @@ def open_model(spec: str, **options: Any) -> Model:
 
 def weights_key(model: str) -> str:
     """What tells two states of one model folder apart: size and time of its files; a hub id stands for itself."""
-    folder = Path(model)
+    folder = box() if model == BOXED else Path(model)
     if not folder.is_dir():
         return model
     files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
