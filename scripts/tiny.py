@@ -23,7 +23,8 @@ from callgrain.core.stats import interval_text, share
 from callgrain.core.store import Run, write_json
 from callgrain.core.types import Sample, Verdict
 from callgrain.corpus.build import BuildRecipe, build
-from callgrain.models._tiny import Size, box, new_tiny
+from callgrain.models._box import box
+from callgrain.models._tiny import Size, new_tiny
 from callgrain.probes._diagnose import DiagnoseRecipe, diagnose, readings
 from callgrain.tools._toolworld_micro import vocabulary
 from callgrain.train._recipe import TrainRecipe
@@ -63,7 +64,7 @@ def _settings(start: Path, rows: Run) -> TrainRecipe:
     return TrainRecipe(
         model=str(start),
         rows=str(rows.folder),
-        epochs=2,
+        epochs=1,
         learning_rate=2e-3,
         warmup=0.02,
         batch_tokens=2048,
@@ -84,6 +85,7 @@ def gate(model: Path, rows: Run | None, out: Path, n: int) -> dict[str, Any]:
         source="toolworld:open,seed=0",
         split="unseen_tool",
         subtask="full,parallel,chain,nest,decide",
+        probe="subtask",
         n=n,
         max_tokens=64,
         batch_size=64,

@@ -17,6 +17,7 @@ from callgrain.core import plugins  # noqa: E402
 from callgrain.core.errors import BadInput, BrokenModel, UnknownName  # noqa: E402
 from callgrain.core.types import Message, Prompt, Reply, Sampling, Tool  # noqa: E402
 from callgrain.models import _decode  # noqa: E402
+from callgrain.models._engine import Engine  # noqa: E402
 from callgrain.models.local import Local  # noqa: E402
 
 TEMPLATE = (
@@ -162,7 +163,9 @@ def test_draws_follow_the_distribution() -> None:
 
     def shares(top_p: float, temperature: float) -> list[float]:
         rows = [_decode.Row([0], 1, temperature, top_p, seed) for seed in range(4000)]
-        _decode.Chooser(rows, _decode.Ending(frozenset()), None, 0)(torch.zeros(4000, 1), logits)
+        for row in rows:
+            row.begin()
+        _decode.Drawer(_decode.Ending(frozenset()), None).draw(rows, logits)
         return [sum(row.tokens == [n] for row in rows) / 4000 for n in range(4)]
 
     assert shares(1.0, 1.0) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
@@ -178,11 +181,11 @@ def test_a_turn_ends_at_a_text_that_is_no_token(llama: Path) -> None:
     assert ending.text == "w1 w2"
     ids = tokenizer.convert_tokens_to_ids(["w5", "w1", "w2"])
     row = _decode.Row([0], 9, 0.0, 1.0, 0)
-    chooser = _decode.Chooser([row], ending, tokenizer, 1)
+    drawer = _decode.Drawer(ending, tokenizer)
     for token in ids:
         scores = torch.full((1, len(tokenizer)), -5.0)
         scores[0, token] = 5.0
-        chooser(torch.zeros(1, 1), scores)
+        drawer.draw([row], scores)
     assert row.ended
     assert row.tokens == ids
     assert _decode.ending_of(tokenizer, [3], "<|im_start|>") == _decode.Ending(frozenset({2, 3}))
@@ -218,15 +221,34 @@ def test_a_batch_that_breaks_is_halved(llama: Path, monkeypatch: pytest.MonkeyPa
     model = Local(str(llama))
     asked = prompts(6, temperature=1.0)
     whole = model.answer(asked)
-    real = _decode.decode
+    real, asked_together = Engine.run, []
 
-    def short_of_memory(model, rows, ending, tokenizer) -> None:
-        real(model, rows, ending, tokenizer)
+    def short_of_memory(engine, rows, **limits) -> None:
+        asked_together.append(len(rows))
         if len(rows) > 1:
             raise torch.OutOfMemoryError("none left")
+        real(engine, rows, **limits)
 
-    monkeypatch.setattr(_decode, "decode", short_of_memory)
+    monkeypatch.setattr(Engine, "run", short_of_memory)
     assert all(map(close, model.answer(asked), whole))
+    assert sorted(asked_together) == [1] * 6 + [2, 2, 3, 3, 6]
+
+
+def test_one_row_that_breaks_is_one_failure(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Local(str(llama))
+    asked = prompts(6)
+    whole = model.answer(asked)
+    unlucky, real = len(model._row(asked[2]).prompt), Engine.run
+
+    def breaks(engine, rows, **limits) -> None:
+        if any(len(row.prompt) == unlucky for row in rows):
+            raise RuntimeError("not this one")
+        real(engine, rows, **limits)
+
+    monkeypatch.setattr(Engine, "run", breaks)
+    replies = model.answer(asked)
+    assert [reply.failure for reply in replies].count("RuntimeError: not this one") == 1
+    assert sum(map(close, replies, whole)) == 5
 
 
 def test_the_recorded_dialect_is_spoken(llama: Path, tmp_path: Path) -> None:

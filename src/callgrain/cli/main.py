@@ -20,11 +20,15 @@ EXIT_INTERRUPTED = 130
 
 _ROOMS: dict[str, tuple[str, ...]] = {
     "treatment": ("quickstart", "train"),
+    "export": ("export", "verify-export"),
     "catalogue": ("tools", "ls"),
     "data": ("build",),
+    "pairs": ("pairs",),
+    "inspect_mask": ("inspect-mask",),
     "diagnosis": ("diagnose", "compare", "report", "prescribe"),
     "grade": ("grade",),
     "card": ("card",),
+    "experts": ("experts",),
     "machine": ("doctor",),
 }
 """The verbs of each file. Only the one that is asked for is imported: a quick verb does not wait for the slow ones."""

@@ -17,7 +17,7 @@ from typing import Any
 from callgrain.core.errors import CallgrainError, UnknownName
 
 FAMILIES: tuple[str, ...] = (
-    "tools", "dialects", "compat", "models", "sources", "subtasks", "records", "probes", "train",
+    "tools", "dialects", "compat", "models", "sources", "subtasks", "records", "probes", "train", "export",
 )  # fmt: skip
 """Rooms in which a file is a plug-in."""
 

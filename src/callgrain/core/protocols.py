@@ -60,7 +60,10 @@ class Dialect(Protocol):
     `end` is the text at which the assistant's turn ends. Quirks are undone in `parse`: what
     cannot be read comes back as a form Fault, never as an exception. `stream` reads a turn piece
     by piece (`dialects/_stream.Buffered(self.parse)` will do). Optional: `recover(text)`, the turn
-    that a text which `parse` refuses probably means, or None.
+    that a text which `parse` refuses probably means, or None; and `grammar(tools, *, spaced, special)
+    -> dialects/_grammar.Grammar`, every turn over those tools as `write` spells it, calls and text
+    alike, so that a decoder can be held to it. `spaced` says that the text comes from a tokenizer
+    of words, with a blank before each; `special` names tokens that are no text to the decoder.
     """
 
     end: str

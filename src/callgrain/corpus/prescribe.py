@@ -17,6 +17,7 @@ from callgrain.core.recipe import Recipe, to_toml
 from callgrain.core.stats import interval_text
 from callgrain.core.store import Run, write_atomic
 from callgrain.core.types import Reading
+from callgrain.models._box import BOXED
 from callgrain.verify.faults import TABLE
 
 FORM_SHARE = 0.1
@@ -62,6 +63,8 @@ def prescribe(recipe: PrescribeRecipe, root: Path) -> Run:
 
 def _trainable(model: str) -> str:
     """The model that the recipe trains: the diagnosed one where its weights are at hand, else left to be named."""
+    if model == BOXED:
+        return model
     return model.partition(":")[2] if model.startswith("local:") else "FOLDER_OR_HUB_ID"
 
 

@@ -9,7 +9,9 @@ a tokenizer this is the Hermes spelling, which most templates share.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, cast
 
 from callgrain.core import plugins
 from callgrain.core.errors import BrokenModel, CallgrainError
@@ -17,6 +19,8 @@ from callgrain.core.protocols import Dialect, Stream
 from callgrain.core.types import Call, Fault, Message, Prompt, Tool
 from callgrain.dialects._calls import OPENING, OPENINGS, looks_bare, read_calls, read_marked
 from callgrain.dialects._chat import as_chat, as_function, result_text, text_of
+from callgrain.dialects._grammar import Grammar
+from callgrain.dialects._grammar_marks import Spelling, mark_grammar, spelling_of
 from callgrain.dialects._list_stream import ListStream
 from callgrain.dialects._mark_stream import MarkStream
 from callgrain.dialects._recover import hidden, meant, named
@@ -115,6 +119,16 @@ class ChatTemplate:
         # Told to write JSON, a model may still fall back on the marks that it was trained on.
         own = self._read(text) if not sets_out(text.strip()) else spoken
         return own if isinstance(own, Message) and own.calls else spoken
+
+    def grammar(self, tools: Sequence[Tool], *, spaced: bool = False, special: frozenset[str] = frozenset()) -> Grammar:
+        """Turns over `tools` in the template's own spelling or Hermes'; see `core.protocols.Dialect`."""
+        if self._spoken is not None:
+            return cast("Any", self._spoken).grammar(tools, spaced=spaced, special=special)
+        return mark_grammar(tools, self._spelling, special=special, may_be_thinking=self.may_be_thinking)
+
+    @cached_property
+    def _spelling(self) -> Spelling | None:
+        return spelling_of(self.write)
 
     def recover(self, text: str) -> Message | None:
         """The turn that a text which cannot be read probably means, or None."""

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from callgrain.core.protocols import Stream
 from callgrain.core.types import Call, Fault, Json, Message, Prompt, Tool
 from callgrain.dialects._calls import OPENING, clean, is_cut_off, looks_bare, read_value, shown
+from callgrain.dialects._grammar import Grammar
+from callgrain.dialects._grammar_lines import line_grammar
 from callgrain.dialects._list_stream import LineStream
 from callgrain.dialects._loose import CutError, JunkError, Loose
 from callgrain.dialects._recover import Meant, around, fault_of, hidden, meant, named
@@ -86,6 +89,10 @@ class Compact:
             fault = Fault(kind=broken.kind, where=broken.where, expected=str(broken), given=shown(body))
             return named(fault, _meant(body))
         return Message(text=said, thought=thought, calls=tuple(calls))
+
+    def grammar(self, tools: Sequence[Tool], *, spaced: bool = False, special: frozenset[str] = frozenset()) -> Grammar:
+        """Turns over `tools` as `write` spells them; see `core.protocols.Dialect`."""
+        return line_grammar(tools, _word, _spell, spaced=spaced, special=special)
 
     def recover(self, text: str) -> Message | None:
         """The turn that a text which cannot be read probably means, or None."""

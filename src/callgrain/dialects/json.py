@@ -8,22 +8,28 @@ text itself. Where both occur, or where a text would read as calls, the turn is 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from callgrain.core.protocols import Stream
-from callgrain.core.types import Call, Fault, Json, Message, Prompt
+from callgrain.core.types import Call, Fault, Json, Message, Prompt, Tool
 from callgrain.dialects._calls import OPENING, as_call, is_cut_off, looks_bare, read_value, shown
 from callgrain.dialects._chat import as_function, text_of
+from callgrain.dialects._grammar import ANY, SPACE, Grammar, Rules, offered, prose, thought_first, thought_rule
+from callgrain.dialects._grammar_json import call_rules
 from callgrain.dialects._list_stream import ListStream
 from callgrain.dialects._recover import hidden, meant, named
 from callgrain.dialects._stream import Buffered
-from callgrain.dialects._turns import cut_thought, join_turns, split_turns, with_thought
+from callgrain.dialects._turns import CLOSE_THOUGHT, OPEN_THOUGHT, cut_thought, join_turns, split_turns, with_thought
 
 HOW = (
     "You can call functions. To call, write nothing but a JSON list with one object a call: "
     '[{"name": "<function>", "arguments": {"<parameter>": <value>}}]. '
     'To pass one call\'s result to another, give the first a "label" and use "$label.path$" as the value.'
 )
+
+_SETS_OUT = (rf'{SPACE}*[\[{{]{SPACE}*(["{{\]}}]{ANY}*)?', rf"{SPACE}*\[{SPACE}*\[{ANY}*", f"{SPACE}{ANY}*")
+"""What `sets_out` says yes to, as regular expressions; nor does a text begin with a blank."""
 
 
 class JsonDialect:
@@ -74,6 +80,21 @@ class JsonDialect:
             return self._named(_fault("unparsable", "nothing after the calls", body[end:]), body)
         turn = read_turn(value)
         return self._named(turn, body) if isinstance(turn, Fault) else turn.model_copy(update={"thought": thought})
+
+    def grammar(self, tools: Sequence[Tool], *, spaced: bool = False, special: frozenset[str] = frozenset()) -> Grammar:
+        """Turns over `tools` as `write` spells them; see `core.protocols.Dialect`."""
+        rules = Rules()
+        rules.rule("start", "thought turn")
+        thought_rule(rules, OPEN_THOUGHT, CLOSE_THOUGHT, special)
+        rules.lines.append(prose("TEXT", *_SETS_OUT, thought_first(OPEN_THOUGHT, CLOSE_THOUGHT)))
+        text = rules.json({"type": "string"}, "text")
+        turns = ["TEXT", f'"{{\\"text\\": " {text} "}}"', '""']
+        if tools:
+            call_rules(rules, offered(tools), ('{"name": ', ', "arguments": ', ', "label": ', "}"))
+            rules.rule("calls", '"[" call (", " call)* "]"')
+            turns += ["calls", f'"{{\\"text\\": " {text} ", \\"calls\\": " calls "}}"']
+        rules.rule("turn", *turns)
+        return rules.done()
 
     def recover(self, text: str) -> Message | None:
         """The turn that a text which cannot be read probably means, or None."""

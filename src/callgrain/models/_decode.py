@@ -1,9 +1,8 @@
-"""Batched decoding in which no row knows of its neighbours.
+"""Decoding: what a row is, how its next token is drawn and recorded, and when it ends.
 
-transformers' `generate` drives the model (every architecture has its own caches and masks);
-what is drawn, what is recorded and when a row ends is decided here, row by row: each row has
-its own temperature, limit and random stream, so a reply does not depend on its batch, and the
-log-probability of each token is kept without keeping the logits.
+No row knows of its neighbours: each has its own temperature, limit, grammar and random stream,
+so a reply does not depend on its batch. `_engine.py` drives the models that it can; `decode` here
+drives any by transformers' `generate`, more slowly, and draws the same tokens.
 """
 
 from __future__ import annotations
@@ -11,18 +10,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
+
+
+class Mask(Protocol):
+    """What a grammar has to say to one row, token by token (`_masks.Masker`)."""
+
+    def begin(self) -> list[int]:
+        """Start anew; the tokens that every turn begins with."""
+        ...
+
+    def allowed(self) -> Any:
+        """(vocabulary,) bool tensor of the tokens that may come next, on the processor; None for all."""
+        ...
+
+    def accept(self, token: int) -> list[int]:
+        """Go on past `token`; the tokens that must follow it, whatever the model says."""
+        ...
 
 
 @dataclass
 class Row:
     """One prompt under way: its token ids, how to draw, and what has come of it.
 
-    `tokens` and `logprobs` go as far as the end token, that included; `ended` says that the
-    row came to its end by itself and not at `limit`.
+    `tokens` and `logprobs` (natural, at temperature 1) go as far as the end token, that included;
+    under a `mask` they are those of the masked distribution, and 0.0 where the grammar leaves no
+    choice. `forced` counts those tokens; `queue` holds such as have not been taken yet. `ended`
+    says that the row came to its end by itself and not at `limit`.
     """
 
     prompt: list[int]
@@ -30,14 +47,25 @@ class Row:
     temperature: float
     top_p: float
     seed: int
+    mask: Mask | None = None
     tokens: list[int] = field(default_factory=list[int])
     logprobs: list[float] = field(default_factory=list[float])
     ended: bool = False
+    failure: str = ""
+    forced: int = 0
+    queue: list[int] = field(default_factory=list[int])
+    rng: Random = field(default_factory=Random)
 
     @property
     def is_done(self) -> bool:
         """Whether nothing more is to be drawn."""
         return self.ended or len(self.tokens) >= self.limit
+
+    def begin(self) -> None:
+        """Forget what has come so far."""
+        self.tokens, self.logprobs, self.ended, self.forced = [], [], False, 0
+        self.rng = Random(self.seed)
+        self.queue = [] if self.mask is None else self.mask.begin()
 
 
 @dataclass(frozen=True)
@@ -49,63 +77,44 @@ class Ending:
     window: int = 0
 
 
-class Chooser:
-    """Draws and records the next token of each row: `generate` takes it as its logits processor.
+class Drawer:
+    """Draws and records the next tokens of rows."""
 
-    It leaves all logits but the chosen one's at minus infinity, so that the greedy choice
-    that follows is the token drawn here.
-    """
-
-    def __init__(self, rows: Sequence[Row], ending: Ending, tokenizer: Any, pad: int) -> None:
-        self.rows = rows
+    def __init__(self, ending: Ending, tokenizer: Any) -> None:
         self._ending = ending
         self._tokenizer = tokenizer
-        self._pad = pad
-        self._rngs = [Random(row.seed) for row in rows]
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """(batch, length) ids and (batch, vocabulary) logits -> logits that leave one token a row."""
+    def draw(self, rows: Sequence[Row], scores: torch.Tensor) -> None:
+        """Give each row (none of them done or with a queue) its next token from (rows, vocabulary) logits."""
         import torch
 
-        chosen = self._drawn(scores)
+        scores = scores.float()
+        masked = [
+            (n, allowed) for n, row in enumerate(rows) if row.mask and (allowed := row.mask.allowed()) is not None
+        ]
+        if masked:
+            places, allowed = zip(*masked, strict=True)
+            ruled_out = torch.zeros(scores.shape, dtype=torch.bool)
+            known = min(allowed[0].shape[0], scores.shape[1])
+            ruled_out[list(places)] = True  # what the tokenizer does not know included
+            ruled_out[list(places), :known] = ~torch.stack(allowed)[:, :known]
+            scores = scores.masked_fill(ruled_out.to(scores.device), float("-inf"))
+        chosen = _drawn(rows, scores)
         likely: Any = torch.log_softmax(scores, dim=-1).gather(1, chosen[:, None])[:, 0]
-        tokens, logprobs = chosen.tolist(), likely.tolist()
-        for number, row in enumerate(self.rows):
-            if row.is_done:
-                chosen[number] = self._pad
-                continue
-            row.tokens.append(tokens[number])
-            row.logprobs.append(min(logprobs[number], 0.0))
-            row.ended = self._ends(row)
-        only = torch.full_like(scores, float("-inf"))
-        return only.scatter_(1, chosen[:, None], 0.0)
+        for row, token, logprob in zip(rows, chosen.tolist(), likely.tolist(), strict=True):
+            self._take(row, token, min(logprob, 0.0))
+            if row.mask is not None and not row.ended:
+                row.queue = row.mask.accept(token)
 
-    def finished(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """(batch,) of bool: which rows are done; `generate` takes it as its stopping criterion."""
-        import torch
+    def force(self, row: Row) -> None:
+        """Take the first token of the row's queue."""
+        self._take(row, row.queue.pop(0), 0.0)
+        row.forced += 1
 
-        return torch.tensor([row.is_done for row in self.rows], device=input_ids.device)
-
-    def _drawn(self, scores: Any) -> Any:
-        """(batch,) token ids: the likeliest, or drawn from the nucleus where the temperature says so."""
-        import torch
-
-        chosen = scores.argmax(dim=-1)
-        warm = [n for n, row in enumerate(self.rows) if row.temperature > 0 and not row.is_done]
-        if not warm:
-            return chosen
-        given = [[self.rows[n].temperature, max(self.rows[n].top_p, 1e-9), self._rngs[n].random()] for n in warm]
-        settings: Any = torch.tensor(given, device=scores.device)
-        heat, top_p, draws = settings[:, 0:1], settings[:, 1:2], settings[:, 2:3]
-        shares, order = torch.softmax(scores[warm] / heat, dim=-1).sort(dim=-1, descending=True, stable=True)
-        # The nucleus: every token before which less than top_p has gathered; the first is always in it.
-        kept = shares * ((shares.cumsum(-1) - shares) < top_p)
-        mass = kept.cumsum(-1)
-        # `right` so that a draw of exactly 0 still takes a token of some mass.
-        place = torch.searchsorted(mass, draws * mass[:, -1:], right=True)
-        place = torch.minimum(place, (kept > 0).sum(-1, keepdim=True) - 1)
-        chosen[warm] = order.gather(1, place)[:, 0]
-        return chosen
+    def _take(self, row: Row, token: int, logprob: float) -> None:
+        row.tokens.append(token)
+        row.logprobs.append(logprob)
+        row.ended = self._ends(row)
 
     def _ends(self, row: Row) -> bool:
         if row.tokens[-1] in self._ending.ids:
@@ -116,18 +125,74 @@ class Chooser:
         return self._ending.text in text_of_ids(self._tokenizer, recent)
 
 
+def _drawn(rows: Sequence[Row], scores: Any) -> Any:
+    """(batch,) token ids: the likeliest, or drawn from the nucleus where the temperature says so."""
+    import torch
+
+    chosen = scores.argmax(dim=-1)
+    warm = [n for n, row in enumerate(rows) if row.temperature > 0]
+    if not warm:
+        return chosen
+    given = [[rows[n].temperature, max(rows[n].top_p, 1e-9), rows[n].rng.random()] for n in warm]
+    settings: Any = torch.tensor(given, device=scores.device)
+    heat, top_p, draws = settings[:, 0:1], settings[:, 1:2], settings[:, 2:3]
+    shares, order = torch.softmax(scores[warm] / heat, dim=-1).sort(dim=-1, descending=True, stable=True)
+    # The nucleus: every token before which less than top_p has gathered; the first is always in it.
+    kept = shares * ((shares.cumsum(-1) - shares) < top_p)
+    mass = kept.cumsum(-1)
+    # `right` so that a draw of exactly 0 still takes a token of some mass.
+    place = torch.searchsorted(mass, draws * mass[:, -1:], right=True)
+    place = torch.minimum(place, (kept > 0).sum(-1, keepdim=True) - 1)
+    chosen[warm] = order.gather(1, place)[:, 0]
+    return chosen
+
+
+class Chooser:
+    """The rows' next tokens as `generate` asks for them: it takes this as its logits processor.
+
+    It leaves all logits but the chosen one's at minus infinity, so that the greedy choice
+    that follows is the token drawn here.
+    """
+
+    def __init__(self, rows: Sequence[Row], drawer: Drawer, pad: int) -> None:
+        self.rows = rows
+        self._drawer = drawer
+        self._pad = pad
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(batch, length) ids and (batch, vocabulary) logits -> logits that leave one token a row."""
+        import torch
+
+        owed = [row for row in self.rows if not row.is_done and row.queue]
+        free = [n for n, row in enumerate(self.rows) if not row.is_done and not row.queue]
+        waiting = {id(row) for row in owed} | {id(self.rows[n]) for n in free}
+        for row in owed:
+            self._drawer.force(row)
+        if free:
+            self._drawer.draw([self.rows[n] for n in free], scores[free])
+        chosen = [row.tokens[-1] if id(row) in waiting else self._pad for row in self.rows]
+        only = torch.full_like(scores, float("-inf"))
+        return only.scatter_(1, torch.tensor(chosen, device=scores.device)[:, None], 0.0)
+
+    def finished(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """(batch,) of bool: which rows are done; `generate` takes it as its stopping criterion."""
+        import torch
+
+        return torch.tensor([row.is_done for row in self.rows], device=input_ids.device)
+
+
 def decode(model: Any, rows: Sequence[Row], ending: Ending, tokenizer: Any) -> None:
     """Fill `rows` anew with what `model` says to them, as one left-padded batch. Raises RuntimeError."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     for row in rows:
-        row.tokens, row.logprobs, row.ended = [], [], False
+        row.begin()
     pad = pad_id(tokenizer, model)
     longest = max(len(row.prompt) for row in rows)
     ids = [[pad] * (longest - len(row.prompt)) + row.prompt for row in rows]
     mask = [[0] * (longest - len(row.prompt)) + [1] * len(row.prompt) for row in rows]
-    chooser = Chooser(rows, ending, tokenizer, pad)
+    chooser = Chooser(rows, Drawer(ending, tokenizer), pad)
     config = GenerationConfig(
         max_new_tokens=max(row.limit for row in rows), do_sample=False, num_beams=1, pad_token_id=pad, use_cache=True
     )
@@ -155,6 +220,23 @@ def batches(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> list[
         else:
             out.append([number])
     return out
+
+
+def bands(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> list[tuple[list[int], int]]:
+    """Rows that are decoded in slots of one length, longest first, as (row numbers, slots).
+
+    A row shares its band with none more than twice as long, so that one long row does not cost
+    the others their slots. There are at most `batch_size` slots, together of at most `batch_tokens`
+    tokens, but always one.
+    """
+    out: list[tuple[list[int], int]] = []
+    longest = 0
+    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
+        if not out or lengths[number] * 2 < longest:
+            longest = lengths[number]
+            out.append(([], max(1, min(batch_size, batch_tokens // longest))))
+        out[-1][0].append(number)
+    return [(numbers, min(size, len(numbers))) for numbers, size in out]
 
 
 def ending_of(tokenizer: Any, model_ends: Sequence[int], end: str) -> Ending:

@@ -16,6 +16,8 @@ from callgrain.core import plugins
 from callgrain.core.errors import BadInput, BrokenModel, MissingExtra
 from callgrain.core.protocols import Dialect
 from callgrain.core.rows import read_json
+from callgrain.models import _adapters
+from callgrain.models._box import folder_of
 
 CARD = "callgrain.json"
 """File in a model's folder that records the dialect it was trained in: `{"dialect": "compact"}`."""
@@ -41,19 +43,26 @@ def load(rest: str, dialect: str = "auto", *, device: str = "auto", dtype: str =
     """The model in a folder or under a hub id; `dialect` is `auto`, or a dialect's id.
 
     `auto` is what the folder's card records, else the chat template; on a processor the weights
-    are float32. Raises BrokenModel where the model, its tokenizer or its chat template is not
-    there, MissingExtra without torch or transformers, UnknownName for an unknown dialect.
+    are float32. A folder that holds an adapter is opened as its base with the adapter worked in;
+    tokenizer and card are its own where it has them. Raises BrokenModel where the model, its tokenizer
+    or its chat template is not there, or an adapter does not fit its base; MissingExtra without torch or
+    transformers, UnknownName for an unknown dialect.
     """
     for library in ("torch", "transformers"):
         if find_spec(library) is None:
             raise MissingExtra("a local model", library, "train")
     hush()
     place = _place(rest)
-    _check_files(place)
-    tokenizer = _tokenizer(place)
-    name = dialect if dialect != "auto" else _found_dialect(place, tokenizer)
+    adapter = Path(place) if _adapters.is_adapter(Path(place)) else None
+    base = _base(adapter) if adapter else place
+    _check_files(base)
+    speaks = place if _has_tokenizer(place) else base
+    tokenizer = _tokenizer(speaks)
+    name = (
+        dialect if dialect != "auto" else _found_dialect(place if (Path(place) / CARD).is_file() else base, tokenizer)
+    )
     made = plugins.load("dialects", name)
-    model = _model(place, device, dtype)
+    model = _adapted(base, adapter, device, dtype) if adapter else _model(base, device, dtype)
     _check_vocabulary(place, tokenizer, model)
     return Loaded(model, tokenizer, name, made(tokenizer) if name == "chat_template" else made())
 
@@ -68,7 +77,7 @@ def hush() -> None:
 
 def _place(rest: str) -> str:
     """The folder, or the hub id as it stands. Raises BrokenModel for what can be neither."""
-    folder = Path(rest).expanduser()
+    folder = folder_of(rest)
     if rest and folder.is_dir():
         return str(folder)
     if folder.exists():
@@ -78,20 +87,47 @@ def _place(rest: str) -> str:
     return rest
 
 
+def _base(adapter: Path) -> str:
+    """Where the base of an adapter is. Raises BrokenModel where it is not there."""
+    base: str = _adapters.about(adapter)["base"]
+    try:
+        return _place(base)
+    except BrokenModel as error:
+        file = "adapter.json" if (adapter / _adapters.ADAPTER).is_file() else "adapter_config.json"
+        raise BrokenModel(
+            f"the base of the adapter in {adapter} is not there: {base!r}", f"write where it is into its {file}"
+        ) from error
+
+
+def _adapted(base: str, adapter: Path, device: str, dtype: str) -> Any:
+    """The base with the adapter worked in: into the weights as they are kept, rounded afterwards."""
+    import torch
+
+    kept = _model(base, device, dtype if dtype == "float32" else "auto")
+    model = _adapters.opened(kept, adapter)
+    return model if dtype == "auto" else model.to(getattr(torch, dtype))
+
+
+def _has_tokenizer(place: str) -> bool:
+    """Whether a folder has a tokenizer of its own; a hub id is taken to have one."""
+    folder = Path(place)
+    return not folder.is_dir() or any((folder / name).is_file() for name in _TOKENIZER_FILES)
+
+
 def _check_files(place: str) -> None:
     """Raises BrokenModel where a folder lacks what a model is made of; a hub id is left to the hub."""
     folder = Path(place)
     if not folder.is_dir():
         return
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise BrokenModel(f"{place} holds an adapter, not a model", "merge it into its base and save that")
+        if _adapters.is_adapter(folder):
+            raise BrokenModel(f"{place}, named as a base, holds an adapter", "merge that one and save it as a model")
         raise BrokenModel(f"{place} has no config.json", "give a folder written by save_pretrained")
     if not any(folder.glob("*.safetensors")):
         old = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
         remedy = "save them again as safetensors (save_pretrained does)" if old else "copy the *.safetensors there"
         raise BrokenModel(f"{place} has no weights in safetensors", remedy)
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if not _has_tokenizer(place):
         raise BrokenModel(f"{place} has no tokenizer", "save it there: tokenizer.save_pretrained(folder)")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from callgrain.core import plugins
 from callgrain.core.canonical import content_key
 from callgrain.core.protocols import Model
-from callgrain.models._tiny import BOXED, box
+from callgrain.models._box import folder_of
 
 
 def open_model(spec: str, **options: Any) -> Model:
@@ -22,7 +21,7 @@ def open_model(spec: str, **options: Any) -> Model:
 
 def weights_key(model: str) -> str:
     """What tells two states of one model folder apart: size and time of its files; a hub id stands for itself."""
-    folder = box() if model == BOXED else Path(model)
+    folder = folder_of(model)
     if not folder.is_dir():
         return model
     files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))

@@ -34,13 +34,6 @@ PUNCTUATION = (
     "STOP",
     *(f"{c}:" for c in "abcdef"),
 )
-BOXED = "tiny"
-"""How the decoder in the box is named where a model's folder is asked for."""
-
-
-def box() -> Path:
-    """Folder of the decoder that ships with the package."""
-    return Path(__file__).parent.parent / "box"
 
 
 @dataclass(frozen=True)

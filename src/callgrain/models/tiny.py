@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from callgrain.core.errors import BadInput
-from callgrain.models._tiny import box
+from callgrain.models._box import box
 from callgrain.models.local import Local
 
 

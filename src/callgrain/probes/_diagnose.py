@@ -45,6 +45,9 @@ class DiagnoseRecipe(Recipe):
     )
     temperature: float = Field(default=0.0, ge=0, description="sampling temperature; 0 is greedy")
     max_tokens: int = Field(default=256, ge=1, description="most tokens of one reply")
+    constrain: bool = Field(
+        default=False, description="hold every reply to the grammar of the dialect and the tools shown (local models)"
+    )
     strict: bool = Field(default=False, description="stop at the first line of the source that cannot be read")
     batch_size: int = Field(default=16, ge=1, description="prompts decoded together (local models)")
     concurrency: int = Field(default=8, ge=1, description="requests in flight (remote models)")
@@ -186,6 +189,11 @@ def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, 
         if not owed:
             return
         model = opened()
+        if recipe.constrain and not getattr(model, "can_constrain", False):
+            raise BadInput(
+                f"{model.name} cannot be held to a grammar",
+                "leave --constrain out, or take a local model with llguidance installed",
+            )
         if isinstance(model, Rehearses):
             model.rehearse([s for s in samples if "control" not in s.traits])
         sampling = Sampling(temperature=recipe.temperature, max_tokens=recipe.max_tokens, seed=recipe.seed)
@@ -193,7 +201,7 @@ def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, 
         failed: list[dict[str, Any]] = []
         for piece in chunks(owed, CHUNK):
             tell("asking the model", done, total)
-            replies = model.answer([_drawn(s.prompt, sampling) for s in piece])
+            replies = model.answer([_drawn(s.prompt, sampling, constrain=recipe.constrain) for s in piece])
             answered: list[dict[str, Any]] = []
             for sample, reply in zip(piece, replies, strict=True):
                 (answered if reply.failure is None else failed).append(reply_row(sample, reply))
@@ -203,8 +211,9 @@ def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, 
         tell("asking the model", done, total)
 
 
-def _drawn(prompt: Prompt, sampling: Sampling) -> Prompt:
-    return prompt if prompt.sampling == sampling else prompt.model_copy(update={"sampling": sampling})
+def _drawn(prompt: Prompt, sampling: Sampling, *, constrain: bool) -> Prompt:
+    asked = {"sampling": sampling, "constrain": constrain}
+    return prompt if (prompt.sampling, prompt.constrain) == tuple(asked.values()) else prompt.model_copy(update=asked)
 
 
 def _grade(run: Run, asked: list[tuple[str, str, Sample]], tell: Tell) -> list[Graded]:

@@ -1,0 +1,1 @@
+"""Formats in which a trained model leaves the house."""
