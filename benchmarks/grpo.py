@@ -288,7 +288,7 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     hush()
-    count = 5 if given.quick else 15
+    count = 3 if given.quick else 15
     one = update(count)
     whole = whole_step(max(3, count // 2))
     shown = {"ours": one["seconds"]["ours"], "peer": one["seconds"]["copies"], "ratio": one["ratio"]}

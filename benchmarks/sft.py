@@ -1,9 +1,9 @@
 """Supervised training beside TRL's SFTTrainer: real tokens a second, and whether the losses are the same.
 
-    python -m benchmarks.sft [--quick] [--threads N]
+    python -m benchmarks.sft [--quick] [--threads N] [--data FOLDER]
 
-A random Llama (hidden 256, 6 layers, tied embeddings) with a vocabulary of 4k and of 32k, on rows of toolworld
-(prompts of about 350 tokens, targets of about 50). Both start from the same weights, take the same batches of eight
+A random Llama (hidden 256, 6 layers, tied embeddings) with a vocabulary of 4k and of 32k, on rows of BFCL (`--data`,
+or CALLGRAIN_SHARED_DATA; without either, of toolworld): prompts of about 350 tokens, targets of about 50. Both start from the same weights, take the same batches of eight
 rows in the same order and step AdamW alike; TRL also with its packing to 1024. Clocked from the first
 forward pass to the end of the last step, in turns in one process: processor time with one thread, wall
 time with more; medians count. A token is a row's own, never padding. Loss curves are compared on further batches.
@@ -29,6 +29,7 @@ from typing import Any
 from callgrain.core import plugins
 from callgrain.core.store import Run
 from callgrain.core.types import Prompt
+from callgrain.models._isolation import can_isolate
 from callgrain.models._load import Loaded, hush
 from callgrain.sources._open import open_source
 from callgrain.train._batches import Pace, plan
@@ -38,17 +39,19 @@ from callgrain.train._recipe import TrainRecipe
 from callgrain.train.sft import CrossEntropy, collate
 
 ROWS, RATE, PAD, END = 8, 1e-3, 0, 1
+TOOLS = (1, 1, 1, 1, 1, 2, 2, 8)
+"""Tools of a prompt, drawn: as among BFCL's most have one and a few have many."""
 TARGETS = {"4k": {"pad": 2.3, "pack": 1.6}, "32k": {"pad": 9.0, "pack": 4.0}}
 """What is to be reached: ours over TRL's, padded and packed."""
 
 
-def rows(n: int) -> tuple[list[Encoded], Any]:
-    """`n` rows of toolworld in the json dialect, and the tokenizer trained on them."""
+def rows(n: int, spec: str) -> tuple[list[Encoded], Any]:
+    """`n` rows of a source in the json dialect, and the tokenizer trained on them."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     dialect = plugins.load("dialects", "json")()
-    source, split = open_source("toolworld:full")
+    source, split = open_source(spec)
     subtask = plugins.load("subtasks", "full")()
     rng, samples = Random(0), []
     for trace in source.traces(split):
@@ -69,14 +72,14 @@ def rows(n: int) -> tuple[list[Encoded], Any]:
     encoder = Encoder(Loaded(None, tokenizer, "json", dialect))
     found: list[Encoded] = []
     for sample in samples:
-        # From one tool to five, as among BFCL's: prompts of one length would hide what padding costs.
+        # Prompts of one length would hide what padding costs.
         called = {call.name for call in sample.answer.calls}
-        count = max(len(called), rng.choice((1, 1, 1, 1, 2, 2, 3, 5)))
+        count = max(len(called), rng.choice(TOOLS)) if spec.startswith("toolworld") else len(sample.prompt.tools)
         tools = sorted(sample.prompt.tools, key=lambda tool: tool.name not in called)[:count]
         bare = tuple(tool.model_copy(update={"returns": None}) for tool in tools)
         prompt = Prompt(messages=sample.prompt.messages, tools=bare)
         head, turn = encoder.prompt(prompt), encoder.turn(sample.answer.message)
-        if 80 <= len(head) <= 800 and 15 <= len(turn.ids) <= 120:
+        if 80 <= len(head) <= 900 and 15 <= len(turn.ids) <= 120:
             found.append(Encoded(array("i", (*head, *turn.ids)), len(head), turn.kinds))
         if len(found) == n:
             break
@@ -239,8 +242,9 @@ def speeds(base: Any, tokenizer: Any, given: Sequence[Encoded], rounds: int, thr
     for _ in range(rounds):
         for name, variant in VARIANTS.items():
             gc.collect()
-            clock = Clock(threads)
-            variant(copy.deepcopy(base), tokenizer, given, clock)
+            clock, model = Clock(threads), copy.deepcopy(base)
+            can_isolate(model)  # tried once a run, before it begins
+            variant(model, tokenizer, given, clock)
             found[name].append(tokens / clock.seconds)
     return {name: statistics.median(values) for name, values in found.items()}
 
@@ -256,11 +260,24 @@ def curves(base: Any, tokenizer: Any, given: Sequence[Encoded]) -> dict[str, Any
     }
 
 
+def described(given: Sequence[Encoded]) -> str:
+    """Mean lengths, and the share of a padded batch that is padding."""
+    prompt = statistics.mean(row.prompt for row in given)
+    target = statistics.mean(len(row.kinds) for row in given)
+    lengths = [len(row.ids) for row in given]
+    widest = sum(ROWS * max(lengths[i : i + ROWS]) for i in range(0, len(lengths), ROWS))
+    return (
+        f"{len(given)} rows, prompts of {prompt:.0f} tokens, targets of {target:.0f}, "
+        f"{1 - sum(lengths) / widest:.0%} padding in batches of {ROWS}"
+    )
+
+
 def main() -> None:
     """Print the figures; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round of fewer rows: some two minutes")
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
+    parser.add_argument("--data", type=Path, help="folder of bfcl_v4 (default: in $CALLGRAIN_SHARED_DATA)")
     given = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
@@ -270,22 +287,20 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # TRL's own name of a setting is an old one
     hush()
     disable_progress_bars()
-    table, tokenizer = rows(96)
-    prompt = statistics.mean(row.prompt for row in table)
-    target = statistics.mean(len(row.kinds) for row in table)
-    lengths = [len(row.ids) for row in table]
-    widest = sum(ROWS * max(lengths[i : i + ROWS]) for i in range(0, len(lengths), ROWS))
-    print(
-        f"rows: prompts of {prompt:.0f} tokens, targets of {target:.0f}, "
-        f"{1 - sum(lengths) / widest:.0%} padding in batches of {ROWS}; {given.threads} thread(s)"
-    )
+    shared = os.environ.get("CALLGRAIN_SHARED_DATA")
+    data = given.data or (Path(shared) / "bfcl_v4" if shared else None)
+    spec = f"bfcl:{data}" if data is not None and data.is_dir() else "toolworld:full"
+    table, tokenizer = rows(96, spec)
     sizes = {"4k": 8, "32k": 8} if given.quick else {"4k": 32, "32k": 16}
     rounds = 1 if given.quick else 3
     for variant in VARIANTS.values():  # the first use of anything is slow
         variant(new_model(4096), tokenizer, table[:2], Clock(1))
+    print(f"{given.threads} thread(s)")
     result: dict[str, Any] = {}
     for name, vocabulary in (("4k", 4096), ("32k", 32768)):
-        found = speeds(new_model(vocabulary), tokenizer, table[: sizes[name]], rounds, given.threads)
+        taken = table[: sizes[name]]
+        print(f"{spec[:4]}: {described(taken)}")
+        found = speeds(new_model(vocabulary), tokenizer, taken, rounds, given.threads)
         print(f"vocabulary {name}: " + ", ".join(f"{who} {rate:,.0f}" for who, rate in found.items()) + " tokens/s")
         ratios = {
             "pad": found["ours fp32"] / found["TRL padded"],

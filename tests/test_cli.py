@@ -33,6 +33,10 @@ RECIPES = {
     "train": "train._recipe.TrainRecipe",
     "grade": "probes._grade.GradeRecipe",
     "card": "probes._card.CardRecipe",
+    "pairs": "corpus.pairs.PairsRecipe",
+    "export": "export._export.ExportRecipe",
+    "verify-export": "export._verify.VerifyRecipe",
+    "experts": "train._experts.MixRecipe",
 }
 SMALL = ("--source", "toolworld:micro", "--n", "4", "--subtask", "names", "--probe", "subtask")
 CLEAN = ("diagnose", "--model", "scripted:wrong_tool=0.5", *SMALL)
@@ -86,7 +90,7 @@ def test_help_names_every_field_of_the_recipe(tmp_path: Path, verb: str) -> None
 
 
 def test_every_verb_takes_out_json_and_quiet(tmp_path: Path) -> None:
-    verbs = re.findall(r"^  ([a-z]+)  ", callgrain(tmp_path, "--help").stdout, re.MULTILINE)
+    verbs = re.findall(r"^  ([a-z][a-z-]+)  ", callgrain(tmp_path, "--help").stdout, re.MULTILINE)
     assert set(RECIPES) < set(verbs)
     for verb in set(verbs) - set(RECIPES):
         shown = callgrain(tmp_path, verb, "--help").stdout

@@ -264,7 +264,7 @@ def test_a_local_model_is_held_to_the_grammar(tmp_path: Path) -> None:
 
 
 def test_a_diagnosis_is_constrained_where_the_model_can_be(tmp_path: Path) -> None:
-    recipe = DiagnoseRecipe(model="scripted:perfect", source="toolworld:micro", subtask="full", probe="subtask", n=2)
+    recipe = DiagnoseRecipe(model="scripted:", source="toolworld:micro", subtask="full", probe="subtask", n=2)
     with pytest.raises(BadInput, match="cannot be held to a grammar"):
         diagnose(recipe.model_copy(update={"constrain": True}), tmp_path)
     seen: list[bool] = []

@@ -90,6 +90,9 @@ def test_the_examples_diagnose_build_import_and_train(installed: Path) -> None:
     (installed / "tools.txt").write_text("find_train origin destination\nring\n")
     names = [tool["name"] for tool in _callgrain(installed, "tools", "signatures:tools.txt")]
     assert names == ["find_train", "ring"]
+    exported = _callgrain(installed, "export", "tiny", "--format", "shapes", "--n", "4")[-1]
+    shapes = json.loads((installed / exported["run"] / "model" / "shapes.json").read_text())
+    assert shapes["model.embed_tokens.weight"][0] > 1000
 
 
 @pytest.mark.parametrize(

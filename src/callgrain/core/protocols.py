@@ -161,3 +161,16 @@ class Method(Protocol):
     def inputs(self, recipe: Any) -> dict[str, Any]: ...
 
     def train(self, recipe: Any, run: Any, tell: Tell = silent) -> Path: ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes a trained model into `folder` in one format, and says what a reader of its card must know.
+
+    `export` holds the loaded model, its tokenizer dressed for serving, and the training behind them; `dtypes` are
+    the types of weights that the format can write. Raises BadInput for a model that it cannot write.
+    """
+
+    dtypes: tuple[str, ...]
+
+    def write(self, export: Any, folder: Path) -> list[str]: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from pydantic import Field
 
@@ -73,17 +73,6 @@ class Export:
     recipe: ExportRecipe
     loaded: Loaded
     notes: tuple[str, ...]
-
-
-class Exporter(Protocol):
-    """A format: fills `folder`, and says what a reader of the card must know of it.
-
-    `dtypes` are those that the format can write. Raises BadInput for a model that it cannot write.
-    """
-
-    dtypes: tuple[str, ...]
-
-    def write(self, export: Export, folder: Path) -> list[str]: ...
 
 
 def subject_of(given: str) -> Subject:

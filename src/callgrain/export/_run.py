@@ -12,10 +12,11 @@ from typing import Any
 from callgrain.core import plugins
 from callgrain.core.errors import BadInput, UnknownName
 from callgrain.core.progress import Tell, silent
+from callgrain.core.protocols import Exporter
 from callgrain.core.store import Run, write_atomic
 from callgrain.core.types import Prompt
 from callgrain.export._card import card, trained_on
-from callgrain.export._export import Export, Exporter, ExportRecipe, opened, subject_of
+from callgrain.export._export import Export, ExportRecipe, opened, subject_of
 from callgrain.export._template import parity
 from callgrain.models._open import weights_key
 from callgrain.probes._graded import SUBTASKS

@@ -20,9 +20,15 @@ def open_model(spec: str, **options: Any) -> Model:
 
 
 def weights_key(model: str) -> str:
-    """What tells two states of one model folder apart: size and time of its files; a hub id stands for itself."""
+    """What tells two states of one model folder apart: size and time of its files; a hub id stands for itself.
+
+    `model` is a folder, or a MODEL spec with one behind its name.
+    """
     folder = folder_of(model)
     if not folder.is_dir():
-        return model
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
-    return content_key([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+        rest = model.partition(":")[2].partition(",")[0]
+        folder = Path(rest)
+        if not rest or not folder.is_dir():
+            return model
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".gguf"))
+    return content_key([(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files])

@@ -60,6 +60,8 @@ class DiagnoseRecipe(Recipe):
 
 _MODEL_OPTIONS = {
     "local": ("dialect", "batch_size"),
+    "tiny": ("dialect", "batch_size"),
+    "experts": ("dialect", "batch_size"),
     "remote": ("dialect", "concurrency", "timeout_s", "key_env"),
 }
 

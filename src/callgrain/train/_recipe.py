@@ -15,8 +15,10 @@ class TrainRecipe(Recipe):
     model: str = Field(description="tiny, or a folder or hub id of the model that is trained (safetensors)")
     rows: str = Field(default="", description="run folder of a build; a recipe file may hold a [build] table instead")
     method: str = Field(default="sft", description="sft, preference, grpo, curriculum; see callgrain ls methods")
-    adapter: Literal["none", "lora", "svf"] = Field(
-        default="none", description="none: every weight is trained; lora: low-rank; svf: scales of singular values"
+    adapter: Literal["none", "lora", "svf", "svf-relative"] = Field(
+        default="none",
+        description="none: every weight is trained; lora: low-rank; svf: scales of singular values (rates of 4e-3 and "
+        "more); svf-relative: the same with their sum held",
     )
     rank: int = Field(default=8, ge=1, description="rank of a LoRA adapter")
     alpha: float = Field(default=16.0, gt=0, description="scale of a LoRA adapter, over its rank")

@@ -12,7 +12,7 @@ from callgrain.core.store import Run
 from callgrain.models._open import weights_key
 from callgrain.train._recipe import TrainRecipe
 
-_UNNAMED = {"threads", "save_steps", "model", "rows"}
+_UNNAMED = {"threads", "save_steps", "model", "rows", "pairs"}
 """What only changes speed; and paths, for which their content stands: a folder of runs may be moved."""
 
 
