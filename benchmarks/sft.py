@@ -3,10 +3,11 @@
     python -m benchmarks.sft [--quick] [--threads N] [--data FOLDER]
 
 A random Llama (hidden 256, 6 layers, tied embeddings) with a vocabulary of 4k and of 32k, on rows of BFCL (`--data`,
-or CALLGRAIN_SHARED_DATA; without either, of toolworld): prompts of about 350 tokens, targets of about 50. Both start from the same weights, take the same batches of eight
-rows in the same order and step AdamW alike; TRL also with its packing to 1024. Clocked from the first
-forward pass to the end of the last step, in turns in one process: processor time with one thread, wall
-time with more; medians count. A token is a row's own, never padding. Loss curves are compared on further batches.
+or CALLGRAIN_SHARED_DATA; without either, of toolworld): prompts of about 350 tokens, targets of about 50. Both start
+from the same weights, take the same batches of eight rows in the same order and step AdamW alike; TRL also with its
+packing to 1024. Clocked from the first forward pass to the end of the last step, in turns in one process: processor
+time with one thread, wall time with more; medians count. A token is a row's own, never padding. Loss curves are
+compared on further batches.
 """
 
 from __future__ import annotations
