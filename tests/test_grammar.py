@@ -109,7 +109,8 @@ def test_what_is_spoiled_is_outside(name: str) -> None:
             assert not MASKS.accepts(grammar, made.write(reply.message)), (kind, made.write(reply.message))
         written = made.write(sample.answer.message)
         if sample.answer.calls:
-            for broken in (written[:-2], f"Sure: {written}", f"```\n{written}\n```", written.replace("=", ":=")):
+            half = written[: len(written) * 2 // 3]
+            for broken in (half, written[:-2], f"Sure: {written}", f"```\n{written}\n```", written.replace("=", ":=")):
                 if isinstance(made.parse(broken), Fault):
                     met["form"] = met.get("form", 0) + 1
                     assert not MASKS.accepts(grammar, broken), broken
