@@ -4,8 +4,9 @@
 
 A Llama of 6 layers and width 256 with random weights, a BPE of 4k pieces trained on toolworld's
 prompts, the json dialect, prompts with 1 and with 10 tools, batches of 1 and of 32. Ours answers
-each prompt within the grammar of calls (the branches without a call are left out, since random
-weights would seldom call). The peers, on the same prompts: `free` is `generate`, greedy, without any
+each prompt within the grammar of calls (the branches without a call are left out), and where the
+grammar leaves a choice the right answer's token is taken, since random weights would fill every
+text to the limit. The peers, on the same prompts: `free` is `generate`, greedy, without any
 constraint, for as many tokens as our call has; `masked` is `generate` with the same masks as a
 logits processor, one token a step. Workers take turns in one process; medians of the rounds count.
 "Cost of the constraint" is our loop with masks and without jump-ahead against our loop without
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from callgrain.core import plugins
-from callgrain.core.types import Prompt, Tool, Trace
+from callgrain.core.types import Message, Prompt, Tool, Trace
 from callgrain.models import _decode
 from callgrain.models._engine import Engine
 from callgrain.models._load import hush
@@ -35,7 +36,7 @@ MAX_TOKENS = 96
 VOCABULARY = 4096
 
 
-def prompts(n_tools: int, count: int) -> list[Prompt]:
+def prompts(n_tools: int, count: int) -> list[tuple[Prompt, Message]]:
     """Requests over exactly so many tools, all of them the same set; the first is the one called for."""
     source, split = open_source("toolworld:full")
     taken: list[Trace] = list(itertools.islice((t for t in source.traces(split) if t.gold.calls), 400))
@@ -45,7 +46,43 @@ def prompts(n_tools: int, count: int) -> list[Prompt]:
         for tool in sorted(trace.tools, key=lambda one: one.name not in wanted):
             tools.setdefault(tool.name, tool)
     offered = tuple(tools.values())[:n_tools]
-    return [Prompt(messages=trace.messages, tools=offered) for trace in taken[:count]]
+    names = {tool.name for tool in offered}
+    fitting = [trace for trace in taken if {call.name for call in trace.gold.calls} <= names]
+    return [
+        (Prompt(messages=t.messages, tools=offered), t.gold.message)
+        for t in itertools.islice(itertools.cycle(fitting), count)
+    ]
+
+
+class Replay:
+    """A mask that works as it would, and then lets only the right answer through: random weights say nothing usual."""
+
+    def __init__(self, inner: Any, wanted: list[int]) -> None:
+        self.inner, self.wanted, self.at = inner, wanted, 0
+
+    def begin(self) -> list[int]:
+        """As the mask has it, from the beginning."""
+        self.at = 0
+        return self._past(self.inner.begin())
+
+    def allowed(self) -> Any:
+        """The right answer's next token, if the mask allows it; else whatever the mask does."""
+        bits = self.inner.allowed()
+        token = self.wanted[self.at] if self.at < len(self.wanted) else 1
+        if bits is None or not bits[token]:
+            return bits
+        only = bits & False
+        only[token] = True
+        return only
+
+    def accept(self, token: int) -> list[int]:
+        """As the mask has it."""
+        self.at += 1
+        return self._past(self.inner.accept(token))
+
+    def _past(self, forced: list[int]) -> list[int]:
+        self.at += len(forced)
+        return forced
 
 
 def tokenizer_of(dialect: Any) -> Any:
@@ -96,23 +133,25 @@ def model_of() -> Any:
 class Bench:
     """One set of prompts, and every way to answer them."""
 
-    def __init__(self, parts: tuple[Any, Any, Any, Any], asked: list[Prompt]) -> None:
+    def __init__(self, parts: tuple[Any, Any, Any, Any], asked: list[tuple[Prompt, Message]]) -> None:
         self.dialect, self.tokenizer, self.model, self.engine = parts
         self.ending = _decode.ending_of(self.tokenizer, [1], self.dialect.end)
         self.endless = Engine(self.model, self.tokenizer, _decode.Ending(frozenset()))
         self.masks = Masks(self.tokenizer, self.ending)
-        grammar = self.dialect.grammar(asked[0].tools)
+        grammar = self.dialect.grammar(asked[0][0].tools)
         self.grammar = dataclasses.replace(grammar, lark=grammar.lark.replace("start: thought turn", "start: calls"))
-        self.ids = [_decode.prompt_ids(self.tokenizer, self.dialect.render(p), templated=False) for p in asked]
+        self.ids = [_decode.prompt_ids(self.tokenizer, self.dialect.render(p), templated=False) for p, _ in asked]
+        self.wanted = [[*self.tokenizer.encode(self.dialect.write(m), add_special_tokens=False), 1] for _, m in asked]
         self.limits = [MAX_TOKENS] * len(asked)
         self.limits = [len(row.tokens) for row in self.ours()]
 
     def rows(self, *, masked: bool) -> list[_decode.Row]:
         """Fresh rows; those without a mask may not end before they are as long as ours."""
-        mask = self.masks.masker if masked else None
         return [
-            _decode.Row(ids, limit, 0.0, 1.0, 0, mask=mask(self.grammar) if mask else None)
-            for ids, limit in zip(self.ids, self.limits, strict=True)
+            _decode.Row(
+                ids, limit, 0.0, 1.0, 0, mask=Replay(self.masks.masker(self.grammar), wanted) if masked else None
+            )
+            for ids, limit, wanted in zip(self.ids, self.limits, self.wanted, strict=True)
         ]
 
     def ours(self, *, jump: bool = True) -> list[_decode.Row]:
@@ -127,7 +166,12 @@ class Bench:
         self.endless.run(rows, batch_size=len(rows), batch_tokens=10**6)
         return rows
 
-    def generate(self, *, masked: bool) -> None:
+    def prompt_only(self) -> None:
+        """Our loop up to the first token."""
+        rows = [_decode.Row(ids, 1, 0.0, 1.0, 0) for ids in self.ids]
+        self.endless.run(rows, batch_size=len(rows), batch_tokens=10**6)
+
+    def generate(self, *, masked: bool, n_new: int = 0) -> None:
         """`generate`, with our masks or free; free for as many tokens as the longest of our calls."""
         import torch
 
@@ -137,7 +181,7 @@ class Bench:
         longest = max(map(len, self.ids))
         ids = torch.tensor([[0] * (longest - len(each)) + each for each in self.ids])
         mask = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in self.ids])
-        new = max(self.limits)
+        new = n_new or max(self.limits)
         with torch.inference_mode():
             self.model.generate(
                 input_ids=ids,
@@ -165,6 +209,8 @@ def measure(parts: tuple[Any, Any, Any, Any], n_tools: int, size: int, n_rounds:
         "unmasked": bench.unmasked,
         "free": lambda: bench.generate(masked=False),
         "masked": lambda: bench.generate(masked=True),
+        "prompt": bench.prompt_only,
+        "generate's prompt": lambda: bench.generate(masked=False, n_new=1),
     }
     spent: dict[str, list[float]] = {who: [] for who in workers}
     order = list(workers)
@@ -184,18 +230,25 @@ def measure(parts: tuple[Any, Any, Any, Any], n_tools: int, size: int, n_rounds:
         "generate": round(tokens / middle["free"]),
         "generate_masked": round(tokens / middle["masked"]),
         "ratio": ratio(spent, "free", "ours"),
+        "ratio_after_prompt": after_prompt(spent),
         "ratio_masked": ratio(spent, "masked", "ours"),
         "jump_ahead_ratio": ratio(spent, "stepped", "ours"),
         "constraint_cost": round(ratio(spent, "stepped", "unmasked") - 1, 3),
     }
     print(
         f"{n_tools:>2} tools, batch {size:>2}: ours {found['ours']:>5} tokens/s, generate {found['generate']:>5}"
-        f" (x{found['ratio']:.2f}), generate with masks {found['generate_masked']:>5} (x{found['ratio_masked']:.2f});"
+        f" (x{found['ratio']:.2f}, after the prompt x{found['ratio_after_prompt']:.2f}), generate with masks {found['generate_masked']:>5} (x{found['ratio_masked']:.2f});"
         f" forced {found['forced_share']:.0%}, jump-ahead x{found['jump_ahead_ratio']:.2f},"
         f" constraint {found['constraint_cost']:+.1%}",
         flush=True,
     )
     return found
+
+
+def after_prompt(spent: dict[str, list[float]]) -> float:
+    """The ratio to `generate` of what remains without the prompt's own pass."""
+    columns = [spent[who][1:] for who in ("free", "generate's prompt", "ours", "prompt")]
+    return round(statistics.median((a - b) / max(c - d, 1e-6) for a, b, c, d in zip(*columns, strict=True)), 3)
 
 
 def ratio(spent: dict[str, list[float]], above: str, below: str) -> float:

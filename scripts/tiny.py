@@ -84,15 +84,16 @@ def gate(model: Path, rows: Run | None, out: Path, n: int) -> dict[str, Any]:
         model=f"local:{model}",
         source="toolworld:open,seed=0",
         split="unseen_tool",
-        subtask="full,parallel,chain,nest,decide",
+        subtask="parallel,chain,nest,decide",
         probe="subtask",
         n=n,
         max_tokens=64,
         batch_size=64,
     )
     run = diagnose(recipe, out)
-    samples = {row["key"]: Sample.model_validate(row["sample"]) for row in run.rows("samples")}
-    verdicts = {row["key"]: Verdict.model_validate(row["verdict"]) for row in run.rows("verdicts")}
+    whole = diagnose(recipe.model_copy(update={"subtask": "full", "n": 4 * n}), out)  # a fifth of them are single calls
+    samples = {row["key"]: Sample.model_validate(row["sample"]) for r in (run, whole) for row in r.rows("samples")}
+    verdicts = {row["key"]: Verdict.model_validate(row["verdict"]) for r in (run, whole) for row in r.rows("verdicts")}
     shown = _words(rows) if rows else frozenset[str]()
     found: dict[str, Any] = {}
     asked = {

@@ -85,7 +85,11 @@ def test_a_text_that_is_not_the_messages_has_no_spans_rather_than_wrong_ones(nam
     other = Message(calls=(Call(name="get", arguments={"city": "rome", "n": 2}),))
     assert spans(dialect.write(asked), asked)
     assert spans(dialect.write(other), asked) == ()
-    for broken in ("get city paris 2", dialect.write(asked).replace("2", "02"), dialect.write(asked).partition("ris")[0]):
+    for broken in (
+        "get city paris 2",
+        dialect.write(asked).replace("2", "02"),
+        dialect.write(asked).partition("ris")[0],
+    ):
         assert spans(broken, asked) == ()
     assert spans(dialect.write(Message(text="hello")), Message(text="hello")) == ()
 

@@ -140,7 +140,12 @@ def fit(  # noqa: PLR0913, PLR0917  the seam between every method and the loop
     batches = plan(feed.lengths, feed.target_lengths, recipe.batch_tokens, pace, recipe.seed)
     work = _Fit(loaded, feed, objective, recipe, run, tell, batches)
     trainer = _trainer(model, work)
-    found = _checkpoints.newest(run.folder / "checkpoints", run.log)
+
+    def say(line: str) -> None:
+        run.log(line)
+        tell(line, 0, 0)
+
+    found = _checkpoints.newest(run.folder / "checkpoints", say)
     if found is not None:
         work.first, work.spent = found[1]["step"], found[1]["seconds"]
         tell(f"going on from step {work.first}", work.first, work.steps)
