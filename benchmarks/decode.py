@@ -237,7 +237,8 @@ def measure(parts: tuple[Any, Any, Any, Any], n_tools: int, size: int, n_rounds:
     }
     print(
         f"{n_tools:>2} tools, batch {size:>2}: ours {found['ours']:>5} tokens/s, generate {found['generate']:>5}"
-        f" (x{found['ratio']:.2f}, after the prompt x{found['ratio_after_prompt']:.2f}), generate with masks {found['generate_masked']:>5} (x{found['ratio_masked']:.2f});"
+        f" (x{found['ratio']:.2f}, after the prompt x{found['ratio_after_prompt']:.2f}),"
+        f" generate with masks {found['generate_masked']:>5} (x{found['ratio_masked']:.2f});"
         f" forced {found['forced_share']:.0%}, jump-ahead x{found['jump_ahead_ratio']:.2f},"
         f" constraint {found['constraint_cost']:+.1%}",
         flush=True,
