@@ -38,7 +38,7 @@ class QuickstartRecipe(Recipe):
         default="toolworld:farm,seed=1,worlds=64",
         description="SOURCE of the rows: the same trade in other worlds, without the tools that are asked about",
     )
-    rows: int = Field(default=18_000, ge=100, description="rows that the prescription fills")
+    rows: int = Field(default=10_000, ge=100, description="rows that the prescription fills")
     learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of the treatment")
     n: int = Field(default=150, ge=10, description="samples a sub-task in each diagnosis")
     seed: int = Field(default=0, description="seed of everything")
@@ -85,7 +85,7 @@ def _training(rows: Run, recipe: QuickstartRecipe) -> TrainRecipe:
         precision="bf16",
         seed=recipe.seed,
         save_steps=250,
-        threads=2,
+        threads=1,
     )
 
 
@@ -96,7 +96,7 @@ def _asking(model: str, recipe: QuickstartRecipe) -> DiagnoseRecipe:
         split=recipe.split,
         n=recipe.n,
         seed=recipe.seed,
-        max_tokens=96,
+        max_tokens=80,
         batch_size=64,
     )
 
