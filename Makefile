@@ -13,12 +13,13 @@ PYTHON := $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 pytho
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install quickstart test lint clean
+.PHONY: help install quickstart test lint tiny clean
 
 help:
 	@echo "make quickstart   the whole loop on a small model: diagnose, prescribe, train, diagnose again"
 	@echo "make test         lint, types, layers and tests"
 	@echo "make lint         the same without the tests"
+	@echo "make tiny         the model in the box, made anew: an hour and a half on one core"
 	@echo "make install      the environment in $(VENV)/ (the others call it)"
 	@echo "make clean        remove caches and $(VENV)/; run folders stay"
 
@@ -47,6 +48,9 @@ $(STAMP): pyproject.toml
 
 quickstart: install
 	@$(BIN)/callgrain quickstart
+
+tiny: install
+	@$(BIN)/python -m scripts.tiny
 
 lint: install
 	@echo "[test] ruff check";  $(BIN)/ruff check .

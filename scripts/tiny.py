@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is import
 
 from callgrain.core import plugins
 from callgrain.core.stats import interval_text, share
-from callgrain.core.store import Run, write_json
+from callgrain.core.store import Run, write_atomic, write_json
 from callgrain.core.types import Sample, Verdict
 from callgrain.corpus.build import BuildRecipe, build
 from callgrain.models._box import box
@@ -56,7 +56,7 @@ def main() -> None:
         new_tiny(start, (*vocabulary(), *plugins.names("subtasks")), seed=0, size=SIZE)
     trained = train(_settings(start, rows), given.out)
     found = gate(trained.folder / "model", rows, given.out, given.n)
-    pack(trained.folder / "model", {"gate": found, "rows": ROWS.model_dump(), **trained.read("training")})
+    pack(trained.folder / "model", {"gate": found, "build": ROWS.model_dump(), **trained.read("training")})
     print(json.dumps(found))
 
 
@@ -147,6 +147,35 @@ def pack(model: Path, story: dict[str, Any]) -> None:
     loaded.tokenizer.save_pretrained(target)
     shutil.copy(model / "callgrain.json", target)
     write_json(target / "training.json", story)
+    write_atomic(target / "README.md", [_card(story).encode()])
+
+
+def _card(story: dict[str, Any]) -> str:
+    """What a reader of the folder should know."""
+    scores = "\n".join(
+        f"| {name} | {interval_text(s['value'], s['low'], s['high'])} | {s['n']} |"
+        for name, s in story["gate"].items()
+        if name != "passed"
+    )
+    return f"""---
+license: apache-2.0
+library_name: transformers
+---
+
+# Callgrain's model in the box
+
+A decoder of {story["parameters"]:,} parameters (LFM2), trained by `make tiny` on {story["tokens"]:,} tokens of
+`{story["build"]["source"]}`: text made by this repository, and nothing else. Seed 0; `training.json` has the
+recipe and the loss by step. It speaks the `compact` dialect of a world of some hundred words, and is meant for
+demonstrations, tests and experiments on one processor, not for use.
+
+Greedy, without masks, on tools of a world that no training row comes from (`new values`: calls whose made-up
+values occur in no row):
+
+| asked | right | n |
+|---|---|---|
+{scores}
+"""
 
 
 if __name__ == "__main__":

@@ -232,7 +232,9 @@ def _one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, 
     return attend(q, k, v, attn_mask=_seen(q, keys, window), enable_gqa=shared, **options)
 
 
-def _by_hand(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scale: float | None) -> torch.Tensor:
+def _by_hand(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scale: float | None
+) -> torch.Tensor:
     """The same as products and a softmax: on a processor torch's own attention is two to four times slower in bf16."""
     import torch
 
