@@ -34,8 +34,14 @@ from callgrain.train._run import method_of, train
 
 ASKED, PRACTICE = "toolworld:farm", "toolworld:farm,seed={first},worlds=64"
 SUBTASKS = "full,names,slots,parallel,chain,nest,next_call,decide"
-LOSSES = {"sft": 1e-3, "dpo": 2e-4, "dpo_nll": 2e-4, "span": 2e-4, "kto": 2e-4}
-"""Arms of the losses, each with the middle of the rates that it chooses from."""
+LOSSES = {
+    "sft": (1e-3, 3e-3),
+    "dpo": (6e-4, 1.8e-3),
+    "dpo_nll": (6e-4, 1.8e-3),
+    "span": (6e-4, 1.8e-3),
+    "kto": (6e-4, 1.8e-3),
+}
+"""Arms of the losses, each with the learning rates that it chooses from: where tried, lower ones were worse."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +174,7 @@ def losses(bench: Bench, seeds: range) -> str:
     """Losses on the same pairs; the control is SFT on their right halves."""
     chosen: dict[str, float] = {}
     tried = _pairs(bench, 1000)
-    for loss, middle in LOSSES.items():
-        rates = [middle / 3, middle, middle * 3]
+    for loss, rates in LOSSES.items():
         found = {
             rate: bench.score(f"local:{_arm(bench, loss, rate, 1000, tried).folder / 'model'}", seed=100)["mean"]
             for rate in rates

@@ -31,7 +31,8 @@ def start(out: Path, *more: str) -> subprocess.Popen[str]:
 def test_the_loop_is_stopped_and_goes_on_where_it_was(tmp_path: Path) -> None:
     stopped = start(tmp_path)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("quickstart/*/steps/diagnose/*/replies.jsonl")) and time.monotonic() < deadline:
+    pattern = "quickstart/*/steps/diagnose/*/replies.jsonl"
+    while not any(p.stat().st_size for p in tmp_path.glob(pattern)) and time.monotonic() < deadline:
         time.sleep(0.05)
     stopped.send_signal(signal.SIGINT)
     _, said = stopped.communicate(timeout=60)

@@ -23,7 +23,8 @@ def resolved(name: str) -> Recipe:
     head = re.match(r"# callgrain (\w+) ", RECIPES[name].read_text())
     assert head, "the first line says how to run it"
     recipe = CONSUMERS[head[1]]
-    model = {"model": "m"} if "model" in recipe.model_fields else {}
+    needs_model = "model" in recipe.model_fields and recipe.model_fields["model"].is_required()
+    model = {"model": "m"} if needs_model else {}
     return recipe.resolve(read_toml(RECIPES[name]), model)
 
 

@@ -39,7 +39,7 @@ class QuickstartRecipe(Recipe):
         description="SOURCE of the rows: the same trade in other worlds, without the tools that are asked about",
     )
     rows: int = Field(default=10_000, ge=100, description="rows that the prescription fills")
-    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of the treatment")
+    learning_rate: float = Field(default=3e-3, gt=0, description="peak learning rate of the treatment")
     n: int = Field(default=150, ge=10, description="samples a sub-task in each diagnosis")
     seed: int = Field(default=0, description="seed of everything")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from callgrain.cli._terminal import AsJson, Terminal
+from callgrain.cli._terminal import AsJson, Out, Quiet, Terminal
 from callgrain.core.errors import BadInput
 from callgrain.core.rows import Quarantine, read_rows
 from callgrain.core.store import Run, home
@@ -43,15 +43,17 @@ def add_to(app: typer.Typer) -> None:
     app.command("inspect-mask", help="Show rows token by token: what is trained, and as what.")(_inspect)
 
 
-def _inspect(
+def _inspect(  # noqa: PLR0913, PLR0917 - a flag each
     rows: Annotated[Path, typer.Argument(help="run folder of a build, or a file of its rows", show_default=False)],
     model: Annotated[str, typer.Option(help="folder or hub id of the model that is to be trained")],
     n: Annotated[int, typer.Option(min=1, help="rows to show")] = 3,
     dialect: Annotated[str, typer.Option(help="auto (as trained, else the chat template), json, compact")] = "auto",
     weights: Annotated[str, typer.Option(help="weights of names and of values in the loss")] = "1,1",
+    out: Out = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    terminal = Terminal(as_json=json, quiet=True, out=home())
+    terminal = Terminal(as_json=json, quiet=quiet, out=out or home())
     heavy = _weights(weights)
     loaded = load(model, dialect)
     shown = [tokens_of(row, loaded, heavy) for row in itertools.islice(_rows(rows), n)]

@@ -31,6 +31,7 @@ HOW = (
 )
 _BARE = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_.$\-]{0,199}")
 _NUMBER = re.compile(r"(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+\-]?\d+)?(?![A-Za-z0-9_.$\-])")
+_HALF_NUMBER = re.compile(r"\.|[eE][+\-]?")  # what goes on behind -0.5 or -2e-9 cut short
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]{0,199}")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _PLAIN_NAME = r"[A-Za-z_][A-Za-z0-9_.\-/]{0,199}+"
@@ -276,6 +277,8 @@ class _LooseReader(_Reader):
             value, end = found[0], found.end()
         else:
             value, end = self._loose.value(self.at)
+            if not isinstance(value, str) and _HALF_NUMBER.fullmatch(self.text, end):
+                raise CutError
         if self._is_cut and end == len(self.text) and self.text[-1] not in "\"'}]":
             raise CutError
         self.at = end
