@@ -2,10 +2,11 @@
 
 `python -m benchmarks.comparison mixtures` trains `tiny` by SFT on three mixtures of the same trade: `umbrella`
 (whole requests alone), `granular` (nine sub-tasks in equal parts) and `prescribed` (what its own diagnosis asks
-for). `python -m benchmarks.comparison losses` trains it on the same pairs by SFT on the right halves, DPO, DPO+NLL,
-span-contrastive DPO and KTO; each loss's learning rate is chosen on a seed and samples of its own. Every arm stops at
-the same number of target tokens, those of wrong halves counted (so SFT sees about twice as many pairs); all are asked
-the same samples, on tools that no row shows.
+for). `python -m benchmarks.comparison losses --model FOLDER` trains a model that can do part of it already (the one
+that a quickstart leaves) on the same pairs by SFT on the right halves, DPO, DPO+NLL, span-contrastive DPO and KTO; each
+loss's learning rate is chosen on a seed and samples of its own. Every arm stops at the same number of target tokens,
+those of wrong halves counted (so SFT sees about twice as many pairs); all are asked the same samples, on tools that
+no row shows.
 
 A seed draws the rows and their order. The interval of a difference is Student's over seeds, paired by seed; the same
 samples are asked each time, so it speaks of other trainings and not of other questions.
@@ -35,13 +36,13 @@ from callgrain.train._run import method_of, train
 ASKED, PRACTICE = "toolworld:farm", "toolworld:farm,seed={first},worlds=64"
 SUBTASKS = "full,names,slots,parallel,chain,nest,next_call,decide"
 LOSSES = {
-    "sft": (1e-3, 3e-3),
-    "dpo": (6e-4, 1.8e-3),
-    "dpo_nll": (6e-4, 1.8e-3),
-    "span": (6e-4, 1.8e-3),
-    "kto": (6e-4, 1.8e-3),
+    "sft": (3e-4, 1e-3),
+    "dpo": (1e-4, 4e-4),
+    "dpo_nll": (1e-4, 4e-4),
+    "span": (1e-4, 4e-4),
+    "kto": (1e-4, 4e-4),
 }
-"""Arms of the losses, each with the learning rates that it chooses from: where tried, lower ones were worse."""
+"""Arms of the losses, each with the learning rates that it chooses from."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=60_000, help="target tokens an arm")
     parser.add_argument("--n", type=int, default=80, help="samples a sub-task")
+    parser.add_argument("--arms", default=",".join(LOSSES), help="losses to run, with sft among them for the table")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"))
     parser.add_argument("--quick", action="store_true", help="two seeds, a tenth of the budget: shows that it runs")
@@ -125,7 +127,11 @@ def main() -> None:
     bench = Bench(given.out, given.model, budget, n, given.threads)
     spec = given.model if given.model == "tiny" else f"local:{given.model}"
     untreated = bench.score(spec)
-    control = mixtures(bench, spec, range(seeds)) if given.what == "mixtures" else losses(bench, range(seeds))
+    control = (
+        mixtures(bench, spec, range(seeds))
+        if given.what == "mixtures"
+        else losses(bench, range(seeds), given.arms.split(","))
+    )
     print(f"\nuntreated    {_row(untreated)}")
     for arm, by_seed in bench.scores.items():
         print(f"{arm:12} {_row({k: mean(s[k] for s in by_seed.values()) for k in untreated})}")
@@ -166,15 +172,16 @@ def mixtures(bench: Bench, spec: str, seeds: range) -> str:
     for seed in seeds:
         for arm, mixture in (("umbrella", "full"), ("granular", "all"), ("prescribed", prescribed)):
             rows = build(BuildRecipe(source=_practice(seed), subtask=mixture, n=_rows(bench), seed=seed), bench.out)
-            bench.note(arm, seed, bench.trained("sft", 1e-3, seed, rows=str(rows.folder)))
+            bench.note(arm, seed, bench.trained("sft", 3e-3, seed, rows=str(rows.folder)))
     return "umbrella"
 
 
-def losses(bench: Bench, seeds: range) -> str:
+def losses(bench: Bench, seeds: range, arms: list[str]) -> str:
     """Losses on the same pairs; the control is SFT on their right halves."""
     chosen: dict[str, float] = {}
     tried = _pairs(bench, 1000)
-    for loss, rates in LOSSES.items():
+    for loss in arms:
+        rates = LOSSES[loss]
         found = {
             rate: bench.score(f"local:{_arm(bench, loss, rate, 1000, tried).folder / 'model'}", seed=100)["mean"]
             for rate in rates

@@ -105,12 +105,14 @@ def _fill(recipe: BuildRecipe, run: Run, source: Source, split: str, due: dict[s
         made, last, had = _resume(run)
         pending: list[dict[str, Any]] = []
         endless = callable(getattr(source, "trace", None))
-        for index, trace in _from(source, split, last + 1 if endless else max(0, last)):
+        for index, trace in numbered(source, split, last + 1 if endless else max(0, last)):
             owed = {s: q - made.get(s, 0) for s, q in due.items() if q > made.get(s, 0)}
             if not owed or (endless and index - last > BARREN):
                 break
-            chosen = _drawn(owed, recipe.seed, index) if endless else [s for s in owed if index != last or s not in had]
-            for sample in _cut(trace, chosen, recipe.seed):
+            chosen = (
+                one_subtask(owed, recipe.seed, index) if endless else [s for s in owed if index != last or s not in had]
+            )
+            for sample in cut_for(trace, chosen, recipe.seed):
                 made[sample.subtask] = made.get(sample.subtask, 0) + 1
                 pending.append(_row(sample, index))
                 last = index if endless else last
@@ -160,7 +162,7 @@ def _resume(run: Run) -> tuple[dict[str, int], int, set[str]]:
     return made, last, had
 
 
-def _from(source: Source, split: str, start: int) -> Iterator[tuple[int, Trace]]:
+def numbered(source: Source, split: str, start: int) -> Iterator[tuple[int, Trace]]:
     """Numbered traces from `start` on; a source with random access (`trace`) is not read from its beginning."""
     one = getattr(source, "trace", None)
     if callable(one):
@@ -171,13 +173,13 @@ def _from(source: Source, split: str, start: int) -> Iterator[tuple[int, Trace]]
     yield from islice(enumerate(source.traces(split)), start, None)
 
 
-def _drawn(owed: dict[str, int], seed: int, index: int) -> list[str]:
+def one_subtask(owed: dict[str, int], seed: int, index: int) -> list[str]:
     """The one sub-task that trace `index` of an endless source is for: no request is used twice."""
     rng = Random(text_key("build", str(seed), str(index)))
     return rng.choices(list(owed), weights=list(owed.values()))
 
 
-def _cut(trace: Trace, subtasks: list[str], seed: int) -> Iterator[Sample]:
+def cut_for(trace: Trace, subtasks: list[str], seed: int) -> Iterator[Sample]:
     """The trace's sample for each of the sub-tasks that it has something for."""
     key = trace.key
     for name in subtasks:

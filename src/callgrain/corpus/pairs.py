@@ -26,7 +26,7 @@ from callgrain.core.store import Run
 from callgrain.core.types import Fault, Message, Noun, Origin, Pair, Prompt, Reading, Sample
 
 # The cuts of a build, by its own functions: a row and a pair of one seed and trace ask the same question.
-from callgrain.corpus.build import BARREN, BATCH, _cut, _drawn, _from, quotas, weights  # pyright: ignore[reportPrivateUsage]
+from callgrain.corpus.build import BARREN, BATCH, cut_for, numbered, one_subtask, quotas, weights
 from callgrain.sources._open import open_source, set_aside
 from callgrain.verify.faults import KINDS, TABLE
 from callgrain.verify.spoil import right, spoil
@@ -165,14 +165,14 @@ def _fill(run: Run, work: _Work, tell: Tell) -> None:
         done = _Done.of(run.rows("pairs"))
         last, order = done.at, list(due)
         pending: list[dict[str, Any]] = []
-        for index, trace in _from(work.source, work.split, last + 1 if endless else max(0, last)):
+        for index, trace in numbered(work.source, work.split, last + 1 if endless else max(0, last)):
             owed = {s: q - done.by_subtask[s] for s, q in due.items() if q > done.by_subtask[s]}
             if not owed or (endless and index - last > BARREN):
                 break
-            drawn = _drawn(owed, recipe.seed, index) if endless else list(owed)
+            drawn = one_subtask(owed, recipe.seed, index) if endless else list(owed)
             if index == done.at and not endless:  # the trace at which a killed run stopped: go on behind its last pair
                 drawn = [s for s in drawn if order.index(s) > order.index(done.subtask)]
-            for sample in _cut(trace, drawn, recipe.seed):
+            for sample in cut_for(trace, drawn, recipe.seed):
                 pair = made(sample, work.profile.on(sample.subtask), recipe.seed, done.refused)
                 if pair is not None:
                     pending.append(done.add(_row(pair, sample, index)))

@@ -219,7 +219,7 @@ def _write(work: _Fit, model: Any, steps: int, extra: Mapping[str, Any]) -> None
             "parameters": sum(p.numel() for p in plain.parameters()),
             "trainable": trainable,
             "fill": round(work.plan.fill, 4),
-            "precision": "bf16" if _autocasts(recipe, torch.device(model.device)) else "fp32",
+            "precision": "bf16" if autocasts(recipe, torch.device(model.device)) else "fp32",
             "stopped": work.stopped,
             "loss": [[row["step"], row["loss"]] for row in work.run.rows("meters")],
             **extra,
@@ -227,7 +227,8 @@ def _write(work: _Fit, model: Any, steps: int, extra: Mapping[str, Any]) -> None
     )
 
 
-def _autocasts(recipe: TrainRecipe, device: torch.device) -> bool:
+def autocasts(recipe: TrainRecipe, device: torch.device) -> bool:
+    """Whether forward and backward run in bf16: a reference must speak in the policy's precision."""
     return recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
 
 
@@ -258,7 +259,7 @@ def _trainer(model: Any, work: _Fit) -> Any:
             del num_items_in_batch
             batch, device = inputs["held"].batch, self.args.device
             batch = batch.to(device) if hasattr(batch, "to") else batch
-            with torch.autocast(device.type, torch.bfloat16, enabled=_autocasts(work.recipe, device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocasts(work.recipe, device)):
                 loss, meters = work.objective.loss(model, batch, self.state.global_step)
             work.window.append({"loss": loss.detach(), **meters})
             return (loss, {}) if return_outputs else loss

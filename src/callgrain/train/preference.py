@@ -21,7 +21,7 @@ from callgrain.core.store import Run
 from callgrain.models._load import Loaded, load
 from callgrain.train._loop import (
     Feed,
-    _autocasts,  # pyright: ignore[reportPrivateUsage]  the reference must speak in the policy's precision
+    autocasts,
     fit,
     needs_training,
 )
@@ -192,7 +192,7 @@ def _spoken_as_trained(recipe: PreferenceRecipe, model: Any) -> Generator[None]:
     import torch
 
     device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=_autocasts(recipe, device)):
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocasts(recipe, device)):
         yield
 
 
