@@ -396,3 +396,21 @@ def test_what_cannot_be_trained_says_so(tiny: Path, rows: Run, tmp_path: Path) -
         train(recipe(tiny, rows, method="sfft"), tmp_path)
     with pytest.raises(BadInput, match="no row is short enough"):
         train(recipe(tiny, rows, max_length=9), tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_launcher_train_one_model(tiny: Path, rows: Run, tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    verb = ["-m", "callgrain.cli.main", "train", "--model", str(tiny), "--rows", str(rows.folder)]
+    settings = ["--batch-tokens", "1024", "--max-length", "256", "--save-steps", "5", "--threads", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launcher, *verb, *settings, "--out", str(tmp_path), "--quiet"],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    (folder,) = (tmp_path / "train").iterdir()
+    training = Run.find(folder).read("training")
+    alone = train(recipe(tiny, rows, learning_rate=2e-5), tmp_path / "alone").read("training")
+    assert training["steps"] == alone["steps"] // 2
+    assert training["rows"] == 240

@@ -69,6 +69,8 @@ def _train(recipe: Recipe, terminal: Terminal) -> None:
         terminal.line(f"rows: {made.folder}")
         settings["rows"] = str(made.folder)
     run = train(method_of(settings["method"]).settings.resolve(settings), terminal.out, tell=terminal.tell)
+    if not run.is_done:  # one of a launcher's other processes: the first one speaks
+        return
     summary = run.read("done")
     terminal.line(
         f"  {summary['steps']:,} steps, {summary['target_tokens']:,} target tokens, {summary['seconds']:.0f} s"

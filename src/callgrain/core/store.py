@@ -175,9 +175,7 @@ class Run:
         only change speed, and paths for which a hash among the inputs stands. Raises CallgrainError
         where another process is at work in it, BadInput where the folder cannot be written.
         """
-        naming = {key: value for key, value in recipe.items() if key not in unnamed}
-        tail = content_key({"verb": verb, "recipe": naming, "inputs": inputs})[:8]
-        run = cls(root / verb / f"{name}-{tail}")
+        run = cls.beside(root, verb, name, recipe, inputs, unnamed=unnamed)
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -193,6 +191,22 @@ class Run:
             run.close()
             raise
         return run
+
+    @classmethod
+    def beside(
+        cls,
+        root: Path,
+        verb: str,
+        name: str,
+        recipe: dict[str, Any],
+        inputs: dict[str, Any],
+        *,
+        unnamed: Collection[str] = (),
+    ) -> Self:
+        """The same folder without its lock: for the other processes of a launcher, whose first one holds it."""
+        naming = {key: value for key, value in recipe.items() if key not in unnamed}
+        tail = content_key({"verb": verb, "recipe": naming, "inputs": inputs})[:8]
+        return cls(root / verb / f"{name}-{tail}")
 
     @classmethod
     def find(cls, folder: Path) -> Self:

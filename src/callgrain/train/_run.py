@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from callgrain.core import plugins
@@ -22,11 +23,21 @@ def method_of(name: str) -> Method:
 
 
 def train(recipe: TrainRecipe, root: Path, *, tell: Tell = silent) -> Run:
-    """Run (or resume) a training; `model/` in its folder is the result. Raises CallgrainError."""
+    """Run (or resume) a training; `model/` in its folder is the result. Raises CallgrainError.
+
+    Under a launcher every process comes here; what the others return may not be finished yet.
+    """
     method = method_of(recipe.method)
     if not isinstance(recipe, method.settings):
         recipe = method.settings.resolve(recipe.model_dump())
     inputs = {**method.inputs(recipe), "model": weights_key(recipe.model), "seed": recipe.seed}
+    if int(
+        os.environ.get("RANK", "0")
+    ):  # set by torch's launchers: the first process holds the folder and ends the run
+        run = Run.beside(root, "train", recipe.method, recipe.model_dump(), inputs, unnamed=_UNNAMED)
+        if not run.is_done:
+            method.train(recipe, run, silent)
+        return run
     with Run.open(root, "train", recipe.method, recipe.model_dump(), inputs, unnamed=_UNNAMED) as run:
         if not run.is_done:
             model = method.train(recipe, run, tell)
