@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=60_000, help="target tokens an arm")
     parser.add_argument("--n", type=int, default=80, help="samples a sub-task")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the mixtures")
     parser.add_argument("--arms", default=",".join(LOSSES), help="losses to run, with sft among them for the table")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"))
@@ -128,7 +129,7 @@ def main() -> None:
     spec = given.model if given.model == "tiny" else f"local:{given.model}"
     untreated = bench.score(spec)
     control = (
-        mixtures(bench, spec, range(seeds))
+        mixtures(bench, spec, range(seeds), given.rate)
         if given.what == "mixtures"
         else losses(bench, range(seeds), given.arms.split(","))
     )
@@ -164,7 +165,7 @@ def main() -> None:
     )
 
 
-def mixtures(bench: Bench, spec: str, seeds: range) -> str:
+def mixtures(bench: Bench, spec: str, seeds: range, rate: float) -> str:
     """SFT on three mixtures; the control is the umbrella."""
     found = prescribe(PrescribeRecipe(run=str(bench.asked(spec, seed=100).folder)), bench.out).read("prescription")
     prescribed = found["build"]["subtask"]
@@ -172,7 +173,7 @@ def mixtures(bench: Bench, spec: str, seeds: range) -> str:
     for seed in seeds:
         for arm, mixture in (("umbrella", "full"), ("granular", "all"), ("prescribed", prescribed)):
             rows = build(BuildRecipe(source=_practice(seed), subtask=mixture, n=_rows(bench), seed=seed), bench.out)
-            bench.note(arm, seed, bench.trained("sft", 3e-3, seed, rows=str(rows.folder)))
+            bench.note(arm, seed, bench.trained("sft", rate, seed, rows=str(rows.folder)))
     return "umbrella"
 
 
