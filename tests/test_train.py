@@ -411,6 +411,6 @@ def test_two_processes_of_a_launcher_train_one_model(tiny: Path, rows: Run, tmp_
     assert done.returncode == 0, done.stderr[-2000:]
     (folder,) = (tmp_path / "train").iterdir()
     training = Run.find(folder).read("training")
-    alone = train(recipe(tiny, rows, learning_rate=2e-5), tmp_path / "alone").read("training")
+    alone = train(recipe(tiny, rows, learning_rate=2e-5, epochs=1.0), tmp_path / "alone").read("training")
     assert training["steps"] == alone["steps"] // 2
     assert training["rows"] == 240
