@@ -8,7 +8,7 @@ rows, and what is written is never written again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -55,21 +55,31 @@ def weights(text: str) -> dict[str, float]:
     known = plugins.names("subtasks")
     if text in ("all", ""):
         return {name: 1 / len(known) for name in known}
+    out = named_weights(text, known, "subtask", "sub-task")
+    total = sum(out.values())
+    return {name: weight / total for name, weight in out.items() if weight}
+
+
+def named_weights(text: str, known: Sequence[str], flag: str, noun: str) -> dict[str, float]:
+    """`"a=3,b"` -> `{"a": 3.0, "b": 1.0}`, one at least above 0. Raises UnknownName, BadInput, both naming `flag`."""
     out: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, weight = part.partition("=")
         if name not in known:
-            raise UnknownName("sub-task", name, [*known, "all"])
+            raise UnknownName(noun, name, [*known, "all"])
         try:
             out[name] = float(weight or 1)
         except ValueError as error:
-            raise BadInput(f"subtask: {part!r} has no weight that is a number", "write for instance nest=3") from error
+            raise BadInput(
+                f"{flag}: {part!r} has no weight that is a number", f"write for instance {name}=3"
+            ) from error
         if out[name] < 0:
-            raise BadInput(f"subtask: {part!r} has a negative weight", "leave the sub-task out instead")
-    total = sum(out.values())
-    if not total:
-        raise BadInput("subtask: all weights are 0", "give at least one sub-task a weight")
-    return {name: weight / total for name, weight in out.items() if weight}
+            raise BadInput(f"{flag}: {part!r} has a negative weight", f"leave the {noun} out instead")
+        if not out[name] < float("inf"):
+            raise BadInput(f"{flag}: {part!r} has no finite weight", f"write for instance {name}=3")
+    if not any(out.values()):
+        raise BadInput(f"{flag}: all weights are 0", f"give at least one {noun} a weight")
+    return out
 
 
 def quotas(shares: dict[str, float], n: int) -> dict[str, int]:

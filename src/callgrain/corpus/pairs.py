@@ -18,7 +18,7 @@ from pydantic import Field
 
 from callgrain.core import plugins
 from callgrain.core.canonical import dumps, text_key
-from callgrain.core.errors import BadInput, UnknownName
+from callgrain.core.errors import BadInput
 from callgrain.core.progress import Tell, silent
 from callgrain.core.protocols import Source, SubTask
 from callgrain.core.recipe import Recipe
@@ -26,7 +26,7 @@ from callgrain.core.store import Run
 from callgrain.core.types import Fault, Message, Noun, Origin, Pair, Prompt, Reading, Sample
 
 # The cuts of a build, by its own functions: a row and a pair of one seed and trace ask the same question.
-from callgrain.corpus.build import BARREN, BATCH, cut_for, numbered, one_subtask, quotas, weights
+from callgrain.corpus.build import BARREN, BATCH, cut_for, named_weights, numbered, one_subtask, quotas, weights
 from callgrain.sources._open import open_source, set_aside
 from callgrain.verify.faults import KINDS, TABLE
 from callgrain.verify.spoil import right, spoil
@@ -114,24 +114,7 @@ class Profile:
 
 def fault_weights(text: str) -> dict[str, float]:
     """`"wrong_value=3,wrong_tool"` -> weights. Raises UnknownName, BadInput."""
-    if text in ("all", ""):
-        return dict.fromkeys(KINDS, 1.0)
-    out: dict[str, float] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, weight = part.partition("=")
-        if name not in TABLE:
-            raise UnknownName("fault", name, [*KINDS, "all"])
-        try:
-            out[name] = float(weight or 1)
-        except ValueError as error:
-            raise BadInput(
-                f"faults: {part!r} has no weight that is a number", "write for instance wrong_value=3"
-            ) from error
-        if not 0 <= out[name] < float("inf"):
-            raise BadInput(f"faults: {part!r} has no weight of 0 or more", "leave the fault out instead")
-    if not any(out.values()):
-        raise BadInput("faults: all weights are 0", "give at least one fault a weight")
-    return out
+    return dict.fromkeys(KINDS, 1.0) if text in ("all", "") else named_weights(text, KINDS, "faults", "fault")
 
 
 def _treatable(text: str, profile: Profile) -> dict[str, float]:

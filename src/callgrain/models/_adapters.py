@@ -8,7 +8,7 @@ it is never opened over others without a word.
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,10 +318,3 @@ def _padded(a: torch.Tensor, b: torch.Tensor, rank: int) -> tuple[torch.Tensor, 
 
     missing = rank - a.shape[0]
     return functional.pad(a, (0, 0, 0, missing)), functional.pad(b, (0, missing))
-
-
-def names_of(model: Any) -> Sequence[str]:
-    """The layers that carry an adapter."""
-    kind = kind_of(model)
-    found = _lora.layers(model) if kind == "lora" else _svf.layers(model)
-    return [name for name, _ in found] if kind != "none" else []
