@@ -16,8 +16,8 @@ from callgrain.core.errors import BadInput
 from callgrain.core.stats import Z, paired_difference, share
 from callgrain.core.store import Run
 from callgrain.core.types import Answer, Call, Fault, Message, Origin, Prompt, Reading, Reply, Sample, Tool, Verdict
+from callgrain.panels._words import inert
 from callgrain.report import _calls, tables
-from callgrain.report._words import inert
 from callgrain.report.compare import compare, word
 from callgrain.report.html import write_page
 

@@ -11,7 +11,8 @@ from callgrain.core.errors import BadInput, BrokenModel, CallgrainError, Unknown
 from callgrain.core.store import Run
 from callgrain.core.types import Message, Prompt, Reply
 from callgrain.corpus.build import BuildRecipe, build
-from callgrain.probes._diagnose import CHUNK, DiagnoseRecipe, diagnose
+from callgrain.probes._asking import CHUNK
+from callgrain.probes._diagnose import DiagnoseRecipe, diagnose
 from callgrain.train._recipe import TrainRecipe
 from callgrain.train._run import train
 

@@ -169,7 +169,7 @@ def _failed(recipe: GradeRecipe, done: Mapping[str, Any]) -> list[str]:
 
 def _plain(text: str) -> str:
     """A line that a terminal can take whatever a file says in it."""
-    from callgrain.report._words import inert
+    from callgrain.panels._words import inert
 
     text = inert(" ".join(text.split("\n")))
     return text if len(text) <= 4 * _WIDE else f"{text[: 4 * _WIDE]}..."

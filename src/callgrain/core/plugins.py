@@ -17,7 +17,8 @@ from typing import Any
 from callgrain.core.errors import CallgrainError, UnknownName
 
 FAMILIES: tuple[str, ...] = (
-    "tools", "dialects", "compat", "models", "sources", "subtasks", "records", "probes", "train", "export",
+    "tools", "dialects", "compat", "models", "sources", "subtasks", "records", "probes", "retrievers",
+    "panels", "train", "export",
 )  # fmt: skip
 """Rooms in which a file is a plug-in."""
 

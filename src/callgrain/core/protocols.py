@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from callgrain.core.progress import Tell, silent
 from callgrain.core.types import Call, Fault, Json, Message, Prompt, Reading, Reply, Sample, Trace, Verdict
+
+Tier = Literal["text", "scores", "weights"]
+TIERS: tuple[Tier, ...] = ("text", "scores", "weights")
+"""What a model gives and a probe needs, each holding those before it: replies; scores of their tokens; weights."""
 
 
 @runtime_checkable
@@ -84,7 +88,10 @@ class Dialect(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """Answers Prompts, one Reply each, in order. Never raises for a single item."""
+    """Answers Prompts, one Reply each, in order. Never raises for a single item.
+
+    Optional: `tier`, the most that it gives (`TIERS`; `text` where it says nothing), and `can_constrain`.
+    """
 
     name: str
 
@@ -142,13 +149,65 @@ class Record(Protocol):
 class Probe(Protocol):
     """Reads graded samples into Readings.
 
-    `samples` yields what it wants asked beside the pool (most want nothing); `read` gets
-    everything that was asked, the pool and every probe's own.
+    `samples` yields what it wants asked beside the pool: a `probes/_pool.Pool`, which is a sequence of
+    samples and knows the traces behind them and what the model can do. A prompt's own sampling and `constrain`
+    stand; the trait `of` names the pool's sample (its key) that one is made from. `read` gets everything that was
+    asked, the pool and every probe's own. Optional: `standard = True`, part of every diagnosis that names no
+    probes; `needs`, the tier (`TIERS`) without which it does not run: `text` where it says nothing.
     """
 
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]: ...
 
     def read(self, graded: Sequence[Any]) -> list[Reading]: ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A probe that asks again in the light of the replies, round after round, until it yields nothing more.
+
+    `follow` gets everything graded so far and must yield the same samples for the same replies: a resumed run
+    comes by here again, and what was asked before is passed over by its key.
+    """
+
+    def follow(self, graded: Sequence[Any]) -> Iterator[Sample]: ...
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """A probe that needs more of a model than replies: its weights, or the likelihood of given turns.
+
+    `examine` yields JSON rows, each with a `key` of its own, and passes over what `known` rows hold already;
+    they lie in `examined_<probe>.jsonl`. `conclude` turns all of them into Readings.
+    """
+
+    def examine(
+        self, model: Any, pool: Sequence[Sample], known: Sequence[Mapping[str, Any]], tell: Tell
+    ) -> Iterator[dict[str, Any]]: ...
+
+    def conclude(self, rows: Sequence[Mapping[str, Any]]) -> list[Reading]: ...
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Ranks the tools of a catalogue for a request; made from those tools, once (`plugin(tools)`).
+
+    `rank` gives for each request up to `k` pairs (place of the tool, score), best first; equal scores go by place.
+    """
+
+    def rank(self, requests: Sequence[str], k: int) -> list[list[tuple[int, float]]]: ...
+
+
+@runtime_checkable
+class Panel(Protocol):
+    """Draws a probe's readings as a section of the page; its file has the probe's name.
+
+    `title` heads it; `draw` gets all readings of the run and gives inert markup (`panels/_markup.py`), or
+    None where there is nothing to show.
+    """
+
+    title: str
+
+    def draw(self, readings: Sequence[Reading]) -> Any: ...
 
 
 @runtime_checkable

@@ -219,12 +219,13 @@ class Trace(Noun):
 
 
 class Sampling(Part):
-    """How a reply is drawn: temperature 0 is greedy."""
+    """How a reply is drawn: temperature 0 is greedy. `scores` asks for what `Reply.margins` and `entropies` hold."""
 
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 256
     seed: int = 0
+    scores: bool = Field(default=False, exclude_if=_unset)
 
 
 _GREEDY = Sampling()
@@ -302,6 +303,9 @@ class Reply(Noun):
     back end gave no text: refused, timed out) is set. `logprobs` are natural logs of each
     generated token's probability, where the back end gives them. Beside a `fault`,
     `recovered` is the turn that was probably meant: for reports, never for the verdict.
+    One a token, where the prompt asked for scores and the back end has them: `margins`, log p of the best
+    allowed token minus that of the next (None where the grammar left no choice), and `entropies`, in nats over
+    the allowed tokens (over those that an endpoint names, made to add up to 1).
     """
 
     text: str = ""
@@ -311,6 +315,8 @@ class Reply(Noun):
     recovered: Message | None = Field(default=None, exclude_if=_unset)
     tokens: tuple[str, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    margins: tuple[float | None, ...] | None = Field(default=None, exclude_if=_unset)
+    entropies: tuple[float, ...] | None = Field(default=None, exclude_if=_unset)
     usage: dict[str, int] = Field(default_factory=dict)
 
     @classmethod

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from callgrain.core.canonical import text_key
 from callgrain.core.errors import CallgrainError
-from callgrain.core.protocols import Dialect
+from callgrain.core.protocols import Dialect, Tier
 from callgrain.core.recipe import Recipe
 from callgrain.core.types import Prompt, Reply
 from callgrain.dialects._recover import spoken
@@ -47,6 +47,7 @@ class Local:
     """
 
     settings = LocalRecipe
+    tier: Tier = "weights"
 
     def __init__(self, rest: str, **options: Any) -> None:
         recipe = LocalRecipe.resolve(options)

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from callgrain.core import plugins
 from callgrain.core.errors import BadInput, BrokenModel
-from callgrain.core.protocols import Dialect
+from callgrain.core.protocols import Dialect, Tier
 from callgrain.core.recipe import Recipe
 from callgrain.core.types import Json, Prompt, Reply
 from callgrain.dialects._calls import read_value
@@ -101,6 +101,7 @@ class Remote:
     """
 
     settings = RemoteRecipe
+    tier: Tier = "scores"
     can_constrain = False
 
     def __init__(self, rest: str, **options: Any) -> None:

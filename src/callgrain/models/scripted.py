@@ -3,7 +3,8 @@
 `scripted:wrong_value=0.3,nest=0.5,chain.wrong_order=0.2,seed=7`: a fault kind at a rate
 wherever it can be made; any fault in one sub-task; one kind in one sub-task. It is told the
 right answers beforehand (`rehearse`), since a Prompt has none. What it was not told, it does
-not know. The same prompt gets the same answer in any order, on any machine.
+not know. The same prompt gets the same answer in any order, on any machine; drawn at a temperature, each
+seed of the prompt gets its own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Scripted:
         sample = self._known.get(question)
         if sample is None:
             return Reply(text="I was not told.", message=Message(text="I was not told."))
-        rng = Random(text_key(str(self.seed), question))
+        drawn = str(prompt.sampling.seed) if prompt.sampling.temperature > 0 else ""  # greedy is the same each time
+        rng = Random(text_key(str(self.seed), question, drawn) if drawn else text_key(str(self.seed), question))
         draw = rng.random()
         for key, rate in self.rates.items():
             if (kinds := self._kinds(key, sample)) is None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from pydantic import Field
 
@@ -14,18 +13,21 @@ from callgrain.core import plugins
 from callgrain.core.canonical import text_key
 from callgrain.core.errors import BadInput, UnknownName
 from callgrain.core.progress import Tell, silent
-from callgrain.core.protocols import Model, Probe, Rehearses
+from callgrain.core.protocols import Examines, Follows, Model, Probe, Tier
 from callgrain.core.recipe import Recipe
 from callgrain.core.rows import Quarantine
 from callgrain.core.store import Run
-from callgrain.core.types import Prompt, Reading, Reply, Sample, Sampling, Verdict
+from callgrain.core.types import Reading, Sample, Sampling
 from callgrain.models._open import open_model, weights_key
-from callgrain.probes._graded import SUBTASKS, Graded, subtask_of
-from callgrain.probes._pool import chunks, pool
+from callgrain.probes._asking import Asking, Question, costs, grade, seconds, write_verdicts
+from callgrain.probes._graded import SUBTASKS, Graded, reading
+from callgrain.probes._pool import Abilities, Pool, draw
 from callgrain.sources._open import open_source, set_aside
 
-CHUNK = 64
-"""Samples that are asked before their replies are written down: what a kill can cost."""
+MOST_ROUNDS = 64
+"""Most rounds in which probes ask again: a bound on a probe that never has enough."""
+STANDARD, ALL = "standard", "all"
+"""Sets of probes that can be named as one."""
 
 
 class DiagnoseRecipe(Recipe):
@@ -37,7 +39,10 @@ class DiagnoseRecipe(Recipe):
     )
     split: str = Field(default="", description="split of the source; empty takes its test (or dev, or train) split")
     subtask: str = Field(default="all", description="sub-tasks, separated by commas, or all")
-    probe: str = Field(default="all", description="probes, separated by commas, or all")
+    probe: str = Field(
+        default="standard",
+        description="probes, separated by commas; standard: scores, faults, controls, the grader; all: the whole suite",
+    )
     n: int = Field(default=200, ge=1, description="samples a sub-task")
     seed: int = Field(default=0, description="seed of the pool, the same for every model that is to be compared")
     dialect: str = Field(
@@ -104,13 +109,19 @@ def _work(recipe: DiagnoseRecipe, run: Run, tell: Tell, model: Model | None) -> 
         tell("opening the model", 0, 0)
         return model or open_recipe_model(recipe)
 
-    probes = {name: probe_of(name) for name in _chosen(recipe.probe, plugins.names("probes"), "probe")}
-    asked = _asked(recipe, run, probes, tell, opened)
-    _reply(recipe, run, [s for _, _, s in asked], tell, opened)
-    graded = _grade(run, asked, tell)
-    write_readings(run, read_by(probes, graded, tell))
+    chosen = {name: probe_of(name) for name in chosen_probes(recipe.probe)}
+    asked = _asked(recipe, run, chosen, tell, opened)
+    cut = run.read("pool")
+    able = Abilities(cut["tier"], cut["can_constrain"])
+    probes = _runnable(chosen, able)
+    sampling = Sampling(temperature=recipe.temperature, max_tokens=recipe.max_tokens, seed=recipe.seed)
+    graded = _rounds(Asking(run, sampling, recipe.constrain, tell, opened), probes, asked)
+    write_verdicts(run, graded)
+    found = [*read_by(probes, graded, tell), *_examined(run, probes, asked, tell, opened)]
+    write_readings(run, [*found, *_tiers(chosen, able), *costs(graded)])
     failures = sum(g.reply.failure is not None for g in graded)
-    run.finish({"samples": len(graded), "failures": failures, "set_aside": run.read("pool")["set_aside"]})
+    summary = {"samples": len(graded), "failures": failures, "set_aside": cut["set_aside"], "seconds": seconds(run)}
+    run.finish(summary)
 
 
 def readings(run: Run) -> list[Reading]:
@@ -137,6 +148,24 @@ def probe_of(name: str) -> Probe:
     return plugins.load("probes", name)()
 
 
+@cache
+def standard() -> tuple[str, ...]:
+    """Probes of every diagnosis that names none."""
+    return tuple(name for name in plugins.names("probes") if getattr(plugins.load("probes", name), "standard", False))
+
+
+def chosen_probes(text: str) -> list[str]:
+    """Names of probes: a comma list, in which `standard` stands for several, or `all`. Raises UnknownName."""
+    parts = [part.strip() for part in text.split(",")] or [STANDARD]
+    wanted = [name for part in parts for name in (standard() if part in (STANDARD, "") else (part,))]
+    known = plugins.names("probes")
+    found = list(dict.fromkeys(wanted)) if ALL not in wanted else list(known)
+    for name in found:
+        if name not in known:
+            raise UnknownName("probe", name, [*known, STANDARD, ALL])
+    return sorted(found, key=lambda name: (name not in standard(), name))
+
+
 def _chosen(text: str, known: Sequence[str], what: str) -> list[str]:
     """Names out of a comma list, in reading order for sub-tasks. Raises UnknownName."""
     if text in ("all", ""):
@@ -149,116 +178,97 @@ def _chosen(text: str, known: Sequence[str], what: str) -> list[str]:
 
 
 def _asked(
-    recipe: DiagnoseRecipe, run: Run, probes: dict[str, Probe], tell: Tell, opened: Callable[[], Model]
-) -> list[tuple[str, str, Sample]]:
-    """(probe, trace, sample) of everything that is asked; cut once, then read back from the run folder."""
+    recipe: DiagnoseRecipe, run: Run, probes: Mapping[str, Probe], tell: Tell, opened: Callable[[], Model]
+) -> list[Question]:
+    """Everything that is asked at first; cut once, then read back from the run folder, with later rounds behind it."""
     if not (run.folder / "pool.json").exists():
         source, split = open_source(recipe.source, split=recipe.split, strict=recipe.strict)
         subtasks = _chosen(recipe.subtask, plugins.names("subtasks"), "sub-task")
-        opened()  # a model that is not there is said before minutes go into a pool for it
-        rows = pool(source.traces(split), subtasks, recipe.n, recipe.seed, tell)
+        model = opened()  # a model that is not there is said before minutes go into a pool for it
+        pool = draw(source.traces(split), subtasks, recipe.n, recipe.seed, tell).for_model(model)
         aside: Quarantine = set_aside(source)
-        if not rows:
+        if not pool.rows:
             raise BadInput(f"{recipe.source} ({split}) has no sample for {recipe.subtask}", _hint(aside))
-        cut = [("subtask", trace, sample) for trace, sample in rows]
-        base = [sample for _, sample in rows]
-        for name, probe in probes.items():
+        behind = {sample.key: trace for trace, sample in pool.rows}
+        cut = [Question("subtask", trace, sample) for trace, sample in pool.rows]
+        for name, probe in _runnable(probes, pool.abilities).items():
             if name != "subtask":
+                tell(f"cutting for {name}", 0, 0)
                 rng = Random(text_key("probe", name, str(recipe.seed)))
-                cut += [(name, "", sample) for sample in probe.samples(base, rng)]
+                cut += [_question(name, sample, behind) for sample in probe.samples(pool, rng)]
         with run.journal("samples") as journal:
-            journal.append(sample_row(*row) for row in cut)
-        run.write("pool", {"split": split, "set_aside": aside.count, "set_aside_first": aside.first})
-    rows = (row for row in run.rows("samples"))
-    return [(row["probe"], row["trace"], Sample.model_validate(row["sample"])) for row in rows]
+            journal.append(question.row() for question in cut)
+        able = {"tier": pool.abilities.tier, "can_constrain": pool.abilities.can_constrain}
+        run.write("pool", {"split": split, "set_aside": aside.count, "set_aside_first": aside.first, **able})
+    return [Question.read(row) for row in run.rows("samples")]
+
+
+def _question(probe: str, sample: Sample, behind: Mapping[str, str]) -> Question:
+    """What a probe asks, with the trace of the pool's sample that it is made from."""
+    return Question(probe, behind.get(str(sample.traits.get("of", "")), ""), sample)
+
+
+def _rounds(asking: Asking, probes: Mapping[str, Probe], asked: list[Question]) -> list[Graded]:
+    """Ask, judge, and ask again what follows from it, until nothing follows."""
+    following = {name: probe for name, probe in probes.items() if isinstance(probe, Follows)}
+    graded: list[Graded] = []
+    for number in range(MOST_ROUNDS):
+        asking.ask(asked)
+        graded += grade(asking.run, asked[len(graded) :], asking.tell)
+        behind = {g.sample.key: g.trace for g in graded if g.trace}
+        known = {question.key for question in asked}
+        more: dict[str, Question] = {}
+        for name, probe in following.items():
+            asking.tell(f"round {number + 2} of {name}", 0, 0)
+            for sample in probe.follow(graded):
+                question = _question(name, sample, behind)
+                if question.key not in known:
+                    more[question.key] = question
+        if not more:
+            break
+        with asking.run.journal("samples") as journal:
+            journal.append(question.row() for question in more.values())
+        asked += more.values()
+    return graded
+
+
+def _examined(
+    run: Run, probes: Mapping[str, Probe], asked: Sequence[Question], tell: Tell, opened: Callable[[], Model]
+) -> list[Reading]:
+    """What probes find that look into the model itself; rows that are there are not made again."""
+    found: list[Reading] = []
+    pool = Pool(tuple((q.trace, q.sample) for q in asked if q.probe == "subtask"))
+    for name, probe in probes.items():
+        if not isinstance(probe, Examines):
+            continue
+        with run.journal(f"examined_{name}") as journal:
+            known = list(journal.rows())
+            for row in probe.examine(opened(), pool, known, tell):
+                journal.append([row])
+            found += probe.conclude(list(journal.rows()))
+    return found
+
+
+def _runnable(probes: Mapping[str, Probe], able: Abilities) -> dict[str, Probe]:
+    """The probes that this model can be held to."""
+    return {name: probe for name, probe in probes.items() if able.reach(needs(probe))}
+
+
+def needs(probe: Probe) -> Tier:
+    """The tier without which a probe does not run."""
+    return getattr(probe, "needs", "text")
+
+
+def _tiers(probes: Mapping[str, Probe], able: Abilities) -> list[Reading]:
+    """Readings `tier/<probe>`: 1 where it ran, no value where the model lacks what it needs."""
+    return [
+        reading("tier", name, (1.0 if able.reach(needs(p)) else None, None, None), 0, needs=needs(p), has=able.tier)
+        for name, p in probes.items()
+        if name not in standard()
+    ]
 
 
 def _hint(aside: Quarantine) -> str:
     if aside.count:
         return f"{aside.count} lines could not be read, the first: {aside.first[0]}"
     return "try another split or other sub-tasks; `callgrain ls subtasks` says what each needs"
-
-
-def _reply(recipe: DiagnoseRecipe, run: Run, samples: list[Sample], tell: Tell, opened: Callable[[], Model]) -> None:
-    """Ask what has no reply yet, a chunk at a time.
-
-    Requests that failed are written down last of all: a run that ends before asks them again.
-    """
-    with run.journal("replies") as journal:
-        if journal.torn:
-            run.log(f"cut off {journal.torn} bytes of an unfinished reply; it is asked again")
-        owed = [s for s in samples if s.key not in journal.keys]
-        if not owed:
-            return
-        model = opened()
-        if recipe.constrain and not getattr(model, "can_constrain", False):
-            raise BadInput(
-                f"{model.name} cannot be held to a grammar",
-                "leave --constrain out, or take a local model with llguidance installed",
-            )
-        if isinstance(model, Rehearses):
-            model.rehearse([s for s in samples if "control" not in s.traits])
-        sampling = Sampling(temperature=recipe.temperature, max_tokens=recipe.max_tokens, seed=recipe.seed)
-        total, done = len(samples), len(samples) - len(owed)
-        failed: list[dict[str, Any]] = []
-        for piece in chunks(owed, CHUNK):
-            tell("asking the model", done, total)
-            replies = model.answer([_drawn(s.prompt, sampling, constrain=recipe.constrain) for s in piece])
-            answered: list[dict[str, Any]] = []
-            for sample, reply in zip(piece, replies, strict=True):
-                (answered if reply.failure is None else failed).append(reply_row(sample, reply))
-            journal.append(answered)
-            done += len(piece)
-        journal.append(failed)
-        tell("asking the model", done, total)
-
-
-def _drawn(prompt: Prompt, sampling: Sampling, *, constrain: bool) -> Prompt:
-    asked = {"sampling": sampling, "constrain": constrain}
-    return prompt if (prompt.sampling, prompt.constrain) == tuple(asked.values()) else prompt.model_copy(update=asked)
-
-
-def _grade(run: Run, asked: list[tuple[str, str, Sample]], tell: Tell) -> list[Graded]:
-    """Judge every reply; verdicts are derived, so they are written anew as a whole."""
-    replies = {row["key"]: Reply.model_validate(row["reply"]) for row in run.rows("replies")}
-    tasks = {name: subtask_of(name) for name in {s.subtask for _, _, s in asked}}
-    graded: list[Graded] = []
-    for index, (probe, trace, sample) in enumerate(asked):
-        if index % 500 == 0:
-            tell("grading", index, len(asked))
-        reply = replies[sample.key]
-        graded.append(Graded(sample, reply, judged(tasks[sample.subtask].grade, sample, reply), probe, trace))
-    # Two tables, so that whoever counts or pairs the pool's verdicts cannot count a control's among them.
-    run.replace_rows("verdicts", (verdict_row(g) for g in graded if g.probe == "subtask"))
-    run.replace_rows("probe_verdicts", (verdict_row(g) for g in graded if g.probe != "subtask"))
-    return graded
-
-
-def judged(judge: Callable[[Sample, Reply], Verdict], sample: Sample, reply: Reply) -> Verdict:
-    """What `judge` says of a reply; that it broke on it is a state of the verdict."""
-    try:
-        return judge(sample, reply)
-    except Exception as error:
-        return Verdict(state="grader_error", score=0.0, detail=f"{type(error).__name__}: {error}")
-
-
-def sample_row(probe: str, trace: str, sample: Sample) -> dict[str, Any]:
-    """A line of `samples.jsonl`."""
-    return {"key": sample.key, "probe": probe, "trace": trace, "sample": sample.model_dump(mode="json")}
-
-
-def reply_row(sample: Sample, reply: Reply) -> dict[str, Any]:
-    """A line of `replies.jsonl`."""
-    return {"key": sample.key, "reply": reply.model_dump(mode="json", exclude_defaults=True)}
-
-
-def verdict_row(item: Graded) -> dict[str, Any]:
-    """A line of `verdicts.jsonl`."""
-    return {
-        "key": item.sample.key,
-        "probe": item.probe,
-        "subtask": item.sample.subtask,
-        "ok": item.verdict.ok,
-        "verdict": item.verdict.model_dump(mode="json"),
-        "traits": item.sample.traits,
-    }

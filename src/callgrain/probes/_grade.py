@@ -23,17 +23,9 @@ from callgrain.core.recipe import Recipe
 from callgrain.core.rows import Quarantine
 from callgrain.core.store import Run
 from callgrain.core.types import Reading, Reply, Sample, Trace, Verdict
+from callgrain.probes._asking import Question, judged, reply_row, verdict_row
 from callgrain.probes._card import STRICT, Judge, graders
-from callgrain.probes._diagnose import (
-    judged,
-    probe_of,
-    read_by,
-    readings,
-    reply_row,
-    sample_row,
-    verdict_row,
-    write_readings,
-)
+from callgrain.probes._diagnose import probe_of, read_by, readings, write_readings
 from callgrain.probes._gold_audit import Finding, agreed, audited
 from callgrain.probes._grade_rows import Judged, disagreement, figures_of, graded_of, grader_row, scores, summary
 from callgrain.probes._graded import Graded
@@ -220,7 +212,7 @@ def _write(run: Run, done: Sequence[Judged], judges: Mapping[str, Judge]) -> Non
     first = next(iter(judges))
     kept = [d for d in done if not d.item.dropped]
     pool = [d for d in kept if d.item.probe == "subtask"]
-    run.replace_rows("samples", (sample_row(d.item.probe, d.item.trace, d.item.sample) for d in kept))
+    run.replace_rows("samples", (Question(d.item.probe, d.item.trace, d.item.sample).row() for d in kept))
     run.replace_rows("replies", (reply_row(d.item.sample, d.item.reply) for d in kept))
     run.replace_rows("verdicts", ({**verdict_row(graded_of(d, first)), "id": d.item.id} for d in pool))
     others = [d for d in kept if d.item.probe != "subtask"]

@@ -233,16 +233,18 @@ def match_run(path: Path, how: Cutting, bad: Quarantine) -> Matched:
     for output in read_outputs(path, how, bad):
         replies.setdefault(output.id, output)
     found = Matched()
+    answered: set[str] = set()  # two probes may have asked the same: one reply, two samples
     for number, row in read_rows(asked, Quarantine(strict=True)):
         sample = _sample(row, f"{asked}:{number}")
-        output = replies.pop(sample.key, None)
+        output = replies.get(sample.key)
+        answered.add(sample.key)
         if output is None:
             found.missing.append(sample.key)
             continue
         reply = output.reply([tool.name for tool in sample.prompt.tools])
         trace, probe = str(row.get("trace", "")), str(row.get("probe", "subtask"))
         found.items.append(Item(sample.key, sample, reply, output.line, trace, probe))
-    found.unknown = list(replies)
+    found.unknown = [key for key in replies if key not in answered]
     if not found.items:
         raise BadInput(f"no reply of {path} is of a sample of {asked}", "the two files must be of one run")
     return found

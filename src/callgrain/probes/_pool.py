@@ -6,11 +6,14 @@ what they say. `decide` is balanced over the branches that the source has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any, overload
 
 from callgrain.core.canonical import text_key
 from callgrain.core.progress import Tell, silent
+from callgrain.core.protocols import TIERS, Tier
 from callgrain.core.types import Sample, Trace
 from callgrain.probes._graded import grouped, subtask_of
 
@@ -21,10 +24,56 @@ Row = tuple[str, Sample]
 """(key of the trace, sample)."""
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What the model that is to be asked can do: its tier, and whether it can be held to a grammar."""
+
+    tier: Tier = "text"
+    can_constrain: bool = False
+
+    @classmethod
+    def of(cls, model: Any) -> Abilities:
+        """Those that a model states of itself."""
+        return cls(getattr(model, "tier", "text"), bool(getattr(model, "can_constrain", False)))
+
+    def reach(self, needed: Tier) -> bool:
+        """Whether a probe that needs this tier can run."""
+        return TIERS.index(self.tier) >= TIERS.index(needed)
+
+
+@dataclass(frozen=True)
+class Pool(Sequence[Sample]):
+    """The samples that are asked, the traces that they were cut from (by key), and what the model can do."""
+
+    rows: tuple[Row, ...]
+    traces: Mapping[str, Trace] = field(default_factory=dict[str, Trace])
+    abilities: Abilities = Abilities()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        return [s for _, s in self.rows[index]] if isinstance(index, slice) else self.rows[index][1]
+
+    def for_model(self, model: Any) -> Pool:
+        """The same pool, for this model."""
+        return replace(self, abilities=Abilities.of(model))
+
+
 def pool(traces: Iterable[Trace], subtasks: Sequence[str], n: int, seed: int, tell: Tell = silent) -> list[Row]:
+    """The rows of `draw`."""
+    return list(draw(traces, subtasks, n, seed, tell).rows)
+
+
+def draw(traces: Iterable[Trace], subtasks: Sequence[str], n: int, seed: int, tell: Tell = silent) -> Pool:
     """Up to `n` samples for each sub-task, in the order in which the source yields traces."""
     cutters = {name: subtask_of(name) for name in subtasks}
     kept: dict[str, list[Row]] = {name: [] for name in subtasks}
+    behind: dict[str, Trace] = {}
     for count, trace in enumerate(traces):
         wanting = [name for name in subtasks if not _full(name, kept[name], n)]
         if not wanting or count >= SCAN_FACTOR * n:
@@ -35,8 +84,10 @@ def pool(traces: Iterable[Trace], subtasks: Sequence[str], n: int, seed: int, te
             sample = next(iter(cutters[name].samples(trace, rng)), None)
             if sample is not None and _wanted(name, sample, kept[name], n):
                 kept[name].append((key, sample))
+                behind[key] = trace
         tell("cutting samples", sum(map(len, kept.values())), n * len(subtasks))
-    return [row for name in subtasks for row in (_balanced(kept[name], n) if name == "decide" else kept[name])]
+    rows = [row for name in subtasks for row in (_balanced(kept[name], n) if name == "decide" else kept[name])]
+    return Pool(tuple(rows), {key: behind[key] for key, _ in rows})
 
 
 def _branch(row: Row) -> str:

@@ -24,6 +24,8 @@ ASKED = ("empty_tools", "shuffled_descriptions")
 class Controls:
     """Controls and the margin over the best of them."""
 
+    standard = True
+
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
         """Each sample again without tools, and again with descriptions shuffled where that changes it."""
         for sample in pool:

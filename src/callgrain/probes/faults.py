@@ -15,6 +15,8 @@ from callgrain.verify.spoil import kinds_on
 class Faults:
     """Rate of each kind as the first fault, overall and by sub-task."""
 
+    standard = True
+
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
         """Nothing of its own: it reads what others asked."""
         del pool, rng

@@ -14,7 +14,7 @@ from random import Random
 from callgrain.core import stats
 from callgrain.core.types import Reading, Reply, Sample
 from callgrain.dialects._recover import NEAR_MISSES
-from callgrain.probes._diagnose import judged
+from callgrain.probes._asking import judged
 from callgrain.probes._graded import Graded, by_subtask, reading, subtask_of
 from callgrain.probes._outputs import ABSENT
 from callgrain.verify.faults import TABLE
@@ -25,6 +25,8 @@ UNNAMED = "unrecognised"
 
 class Form:
     """Share of broken replies, of those right but for their form, and the near-misses among the broken."""
+
+    standard = True
 
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
         """Nothing of its own: it reads what others asked."""

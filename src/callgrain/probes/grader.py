@@ -23,6 +23,8 @@ MAX_CASES = 60
 class GraderCard:
     """Kill rate, own class and false rejects of `strict`, by kind."""
 
+    standard = True
+
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
         """Nothing of its own: it changes right answers, no model is asked."""
         del pool, rng

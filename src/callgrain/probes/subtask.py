@@ -18,6 +18,8 @@ MAX_SLICES = 8
 class SubTaskProbe:
     """`ok` a sub-task, `ok` a slice, mean of each measure."""
 
+    standard = True
+
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
         """The pool itself."""
         del rng

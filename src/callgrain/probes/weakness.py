@@ -13,6 +13,8 @@ from callgrain.probes._graded import Graded, by_subtask, reading
 class Weakness:
     """Ranks sub-tasks by score, worst first, and accuses those that fall behind the others."""
 
+    standard = True
+
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
         """Nothing of its own: it reads what others asked."""
         del pool, rng

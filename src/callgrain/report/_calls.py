@@ -14,7 +14,7 @@ from typing import Any, cast
 from markupsafe import Markup
 
 from callgrain.core.types import Call, Fault
-from callgrain.report._words import clip, inert
+from callgrain.panels._words import clip, inert
 
 _DEPTH = 8
 """Values nested deeper than this are written flat: a page is no place to recurse for ever."""

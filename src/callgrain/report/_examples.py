@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from callgrain.core.store import Run
 from callgrain.core.types import Answer, Fault, Message, Reply, Sample, Verdict
+from callgrain.panels._words import clip, inert, whole
 from callgrain.report import _calls
-from callgrain.report._words import clip, inert, whole
 
 PER_SUBTASK = 3
 _CANDIDATES = 12

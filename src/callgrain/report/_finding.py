@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from callgrain.core.types import Reading
+from callgrain.panels._markup import code
+from callgrain.panels._words import number, percent, points
 from callgrain.report._examples import Tally
 from callgrain.report._grader import Grid, Totals
-from callgrain.report._words import inert, number, percent, points
 from callgrain.report.compare import BETTER, NOT_SHOWN, WORSE, word
 from callgrain.report.tables import CompareRow, FormRow, SubtaskRow, weak
 
@@ -134,12 +135,6 @@ def _worth(subject: Markup, total: Totals) -> Markup:
     if not does:
         does = [Markup("can judge none of the replies made on purpose")]
     return Markup("{} {}.").format(subject, Markup(" and ").join(does))
-
-
-def code(name: str, tone: str = "") -> Markup:
-    """A name as the page sets names; `up` and `even` are the tones other than alarm in a title."""
-    shown = inert(name)
-    return Markup('<code class="{}">{}</code>').format(tone, shown) if tone else Markup("<code>{}</code>").format(shown)
 
 
 def _blame(row: SubtaskRow, seen: Tally | None) -> list[Markup]:

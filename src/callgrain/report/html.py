@@ -15,15 +15,23 @@ from typing import Any, cast
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from callgrain.core import plugins
 from callgrain.core.errors import BadInput
+from callgrain.core.protocols import Panel
 from callgrain.core.store import Run, write_atomic
 from callgrain.core.types import Reading
 from callgrain.dialects._recover import NEAR_MISSES
-from callgrain.report import _charts, _finding, _grader, _words, tables
+from callgrain.panels import _charts, _markup, _words
+from callgrain.report import _finding, _grader, tables
 from callgrain.report._examples import examples, tally
 from callgrain.report.compare import compare, word
 from callgrain.verify.faults import TABLE
 
+PANELS = (
+    "prescription", "capacity", "ladder", "density", "contamination", "shift", "depth", "controls", "confidence",
+    "reliability", "diversity", "retrieval", "modularity",
+)  # fmt: skip
+"""Reading order of the built-in panels: what to do, what it can carry, where it breaks, how far to trust it, why."""
 _OPEN_PANELS = 3
 """Weakest sub-tasks whose slices and measures stand open; the others are one click away."""
 
@@ -48,6 +56,7 @@ def write_page(
             css=Markup(_asset("page.css")),  # noqa: S704 - our own file
             **_diagnosis(run, readings, compared),
             **_graders(readings),
+            drawn=drawn(readings),
             **_comparison(compared, before),
             **_about(run),
             **_extras(extra or {}),
@@ -57,11 +66,22 @@ def write_page(
     return path
 
 
+def drawn(readings: Sequence[Reading]) -> list[tuple[str, str, Markup]]:
+    """(id, title, section) of every panel that has something to show, in the order of `PANELS`, strangers last."""
+    found: list[tuple[str, str, Markup]] = []
+    for name in sorted(plugins.names("panels"), key=lambda n: (PANELS.index(n) if n in PANELS else len(PANELS), n)):
+        panel: Panel = plugins.load("panels", name)()
+        body = panel.draw(readings)
+        if body is not None:
+            found.append((name, panel.title, body))
+    return found
+
+
 def _environment() -> Environment:
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_show)
     shared = cast(dict[str, Any], made.globals)  # pyright: ignore[reportUnknownMemberType] - jinja2 leaves it bare
     shared |= {name: getattr(_words, name) for name in ("number", "percent", "points", "amount", "plural")}
-    shared |= {"charts": _charts, "word": word, "code": _finding.code, "named": _named}
+    shared |= {"charts": _charts, "word": word, "code": _markup.code, "named": _named}
     shared["captions"] = {kind: row.caption for kind, row in TABLE.items()}
     shared |= {"near_captions": NEAR_MISSES, "amiss": _grader.is_amiss}
     return made

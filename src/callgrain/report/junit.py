@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from callgrain.core.store import Run, write_atomic
 from callgrain.core.types import Verdict
+from callgrain.panels._words import whole
 from callgrain.probes._grade_rows import told
-from callgrain.report._words import whole
 
 LONGEST = 4000
 """Characters of one failure's text."""

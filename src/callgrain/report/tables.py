@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from callgrain.core.errors import BadInput
 from callgrain.core.store import Run
 from callgrain.core.types import Reading
+from callgrain.panels._words import amount, inert, percent, points, whole
 from callgrain.report._grader import agreement, card_totals, grade_grids
-from callgrain.report._words import amount, inert, percent, points, whole
 from callgrain.report.compare import word
 from callgrain.verify.faults import LEVELS, TABLE
 

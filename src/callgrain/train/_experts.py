@@ -26,7 +26,7 @@ from callgrain.core.types import Message, Prompt, Reading, Reply, Sample, Sampli
 from callgrain.models import _experts
 from callgrain.models._open import weights_key
 from callgrain.models.experts import Experts
-from callgrain.probes._diagnose import judged
+from callgrain.probes._asking import judged
 from callgrain.probes._graded import in_order, reading, subtask_of
 from callgrain.probes._pool import pool
 from callgrain.sources._open import open_source

@@ -22,7 +22,7 @@ from callgrain.core.types import Reply, Sample, Sampling, Verdict
 from callgrain.models import _decode
 from callgrain.models._forest import Document
 from callgrain.models.local import Local
-from callgrain.probes._diagnose import judged
+from callgrain.probes._asking import judged
 from callgrain.probes._graded import SUBTASKS, subtask_of
 from callgrain.probes._pool import Row, pool
 from callgrain.sources._open import open_source

@@ -1,0 +1,1 @@
+"""Which tools of many a request needs: rankings of a catalogue."""
