@@ -27,6 +27,8 @@ METHODS = {
     "sources": ("traces",),
     "subtasks": ("samples", "grade"),
     "probes": ("samples", "read"),
+    "panels": ("draw",),
+    "retrievers": ("rank",),
 }
 OPENED = {"sources": {"toolworld": ("micro", Source)}, "models": {"scripted": ("wrong_value=0.1", Model)}}
 MANY = {"bfcl": 120, "sgd": 90, "gsm8k": 45}

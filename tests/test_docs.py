@@ -52,6 +52,15 @@ def _callgrain(site: Path, *arguments: str) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def _last_run(site: Path) -> str:
+    """The folder of the newest diagnosis, with its page written."""
+    (folder,) = (site / "runs" / "diagnose").iterdir()
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "callgrain.cli.main", "report", str(folder)]
+    subprocess.run(command, cwd=site, env=environment, capture_output=True, timeout=120, check=True)
+    return str(folder)
+
+
 def test_every_family_has_an_example() -> None:
     assert {place.split("/")[0] for place in EXAMPLES} == set(plugins.FAMILIES)
 
@@ -73,6 +82,9 @@ def test_the_examples_diagnose_build_import_and_train(installed: Path) -> None:
     assert scores == {"first_name": (1.0, 15), "names": (1.0, 15), "slots": (0.0, 15)}
     lengths = [r for r in readings if r["probe"] == "length"]
     assert [r["value"] for r in lengths] == [len("close_ticket")] * 3
+    page = (Path(_last_run(installed)) / "report.html").read_text()
+    assert "Length of replies" in page
+    assert '<td data-of="characters">' in page
     built = _callgrain(installed, "build", "tickets:15", "--n", "10", "--subtask", "first_name")[-1]
     assert (built["rows"], built["by_subtask"]) == (10, {"first_name": 10})
     (installed / "old").mkdir()

@@ -66,7 +66,7 @@ class Local:
         return made
 
     def _bind(self, loaded: Loaded, name: str, recipe: LocalRecipe) -> None:
-        self._recipe, self.name = recipe, name
+        self._recipe, self.name, self.loaded = recipe, name, loaded
         self._tokenizer, self._model = loaded.tokenizer, loaded.model
         self.dialect_id, self.dialect = loaded.dialect_id, loaded.dialect
         self._ending = _decode.ending_of(self._tokenizer, _end_ids(self._model), self.dialect.end)
