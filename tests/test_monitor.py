@@ -7,11 +7,13 @@ from itertools import combinations
 
 import pytest
 
+from callgrain.core.stats import pass_at
 from callgrain.core.store import Run
 from callgrain.core.types import Answer, Call, Fault, Message, Origin, Prompt, Reply, Sample, Verdict
 from callgrain.dialects._recover import spoken
 from callgrain.dialects.compact import Compact
-from callgrain.train._monitor import Look, Monitor, Tongues, described, forecast, pass_at, skeleton
+from callgrain.probes._tongues import Tongues, forecast, skeleton
+from callgrain.train._monitor import Look, Monitor, described
 from callgrain.train._rollouts import Drawn, Group
 
 SAMPLE = Sample(

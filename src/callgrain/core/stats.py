@@ -7,7 +7,7 @@ bootstrap for means of anything else. Each says what it assumes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import sqrt
+from math import comb, sqrt
 from random import Random
 from statistics import NormalDist
 from typing import TypeVar
@@ -151,6 +151,11 @@ def bootstrap(
     if len(known) < 0.9 * draws or known[0] == known[-1]:
         return value, None, None
     return value, known[round(0.025 * (len(known) - 1))], known[round(0.975 * (len(known) - 1))]
+
+
+def pass_at(k: int, right: int, drawn: int) -> float:
+    """The chance that one of `k` replies is right, from `right` of `drawn` >= k: unbiased (Chen et al. 2107.03374)."""
+    return 1 - comb(drawn - right, k) / comb(drawn, k)
 
 
 def interval_text(value: float | None, low: float | None, high: float | None, *, percent: bool = True) -> str:

@@ -20,10 +20,11 @@ from callgrain.core.store import Run
 from callgrain.core.types import Sample
 from callgrain.models._load import Loaded, load
 from callgrain.probes._graded import subtask_of
+from callgrain.probes._tongues import Tongues
 from callgrain.train._advantages import SHAPES
 from callgrain.train._group_step import GroupObjective
 from callgrain.train._loop import Feed, fit
-from callgrain.train._monitor import Monitor, Tongues
+from callgrain.train._monitor import Monitor
 from callgrain.train._recipe import TrainRecipe
 from callgrain.train._rollouts import (
     Drawing,
