@@ -28,11 +28,14 @@ def share(hits: int, n: int) -> tuple[float | None, float | None, float | None]:
     return _wilson(hits, n, Z)
 
 
-def paired_difference(after: Sequence[bool], before: Sequence[bool]) -> tuple[float | None, float | None, float | None]:
+def paired_difference(
+    after: Sequence[bool], before: Sequence[bool], clusters: Sequence[str] | None = None
+) -> tuple[float | None, float | None, float | None]:
     """(value, low, high) of share(after) - share(before) on the same items.
 
     Bonett and Price (2012): Wald's interval with half a discordant pair added to each of the
-    four cells' discordant ones, which keeps its coverage at small n and at the edges.
+    four cells' discordant ones, which keeps its coverage at small n and at the edges. Where several items are about
+    one trace (`clusters`), it is widened by the design effect of the differences and by the t quantile.
     """
     n = len(after)
     if n != len(before):
@@ -44,6 +47,11 @@ def paired_difference(after: Sequence[bool], before: Sequence[bool]) -> tuple[fl
     p_gained, p_lost = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     middle = p_gained - p_lost
     half = Z * sqrt((p_gained + p_lost - middle * middle) / (n + 2))
+    if clusters is not None and len(set(clusters)) < n:
+        widening = _widening([float(a) - float(b) for a, b in zip(after, before, strict=True)], clusters)
+        if widening is None:
+            return (gained - lost) / n, None, None
+        half *= widening
     return (gained - lost) / n, max(-1.0, middle - half), min(1.0, middle + half)
 
 
@@ -60,6 +68,31 @@ def difference(
     (p1, low1, high1), (p2, low2, high2) = _wilson(hits[0], n[0], z), _wilson(hits[1], n[1], z)
     gap = p1 - p2
     return gap, gap - sqrt((p1 - low1) ** 2 + (high2 - p2) ** 2), gap + sqrt((high1 - p1) ** 2 + (p2 - low2) ** 2)
+
+
+def combined(
+    terms: Sequence[tuple[float, tuple[float | None, float | None, float | None]]],
+) -> tuple[float | None, float | None, float | None]:
+    """(value, low, high) of a weighed sum of independent figures, each (weight, its own interval).
+
+    MOVER (Zou and Donner 2008): each figure's variance is recovered from its own limits, on the side that counts.
+    A difference is weights 1 and -1, a mean weights 1/k. All None where a value is missing, no limits where one is.
+    """
+    value = down = up = 0.0
+    bounded = bool(terms)
+    for weight, (middle, low, high) in terms:
+        if middle is None:
+            return None, None, None
+        value += weight * middle
+        if low is None or high is None:
+            bounded = False
+            continue
+        below, above = (middle - low, high - middle) if weight > 0 else (high - middle, middle - low)
+        down += (weight * max(0.0, below)) ** 2
+        up += (weight * max(0.0, above)) ** 2
+    if not bounded:
+        return (value if terms else None), None, None
+    return value, value - sqrt(down), value + sqrt(up)
 
 
 def _wilson(hits: float, n: float, z: float) -> tuple[float, float, float]:
@@ -124,6 +157,20 @@ def clustered_share(hits: Sequence[bool], clusters: Sequence[str]) -> tuple[floa
     spread = sum((sum(found) - p * len(found)) ** 2 for found in groups.values()) * count / (count - 1) / n**2
     effect = max(1.0, spread / (p * (1 - p) / n)) if 0 < p < 1 else n / count
     return _wilson(p * n / effect, n / effect, _t_quantile(count - 1))
+
+
+def _widening(values: Sequence[float], clusters: Sequence[str]) -> float | None:
+    """By how much clusters widen the interval of a mean: root of the design effect, t for normal; at least 1."""
+    n, middle = len(values), sum(values) / len(values)
+    groups: dict[str, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        groups[cluster] = groups.get(cluster, 0.0) + value - middle
+    count = len(groups)
+    if count < 2:
+        return None
+    alone = sum((v - middle) ** 2 for v in values) / n**2
+    together = sum(total**2 for total in groups.values()) * count / (count - 1) / n**2
+    return sqrt(max(1.0, together / alone) if alone else n / count) * _t_quantile(count - 1) / Z
 
 
 def _t_quantile(degrees: int) -> float:
