@@ -37,6 +37,8 @@ WORDS = {"train": 32, "test": 32, "unseen_tool": 32, "unseen_edge": 32, "unseen_
 ALIKE = (frozenset({"create_event", "create_reminder"}), frozenset({"sum_amounts", "compute_total"}))
 """Tools so near to each other that one shown beside the other would leave the choice open."""
 ATTEMPTS = 2000
+COMPOSED = 300
+"""Draws for a request of a given shape: some shapes cannot be made of unseen edges alone."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,25 @@ class Toolworld:
         if kind in ("parallel", "chain", "nest"):
             return self._called(split, index, kind)
         return self._twin(split, index, kind, f"{block}.{number}")
+
+    def composed(self, shape: Shape, number: int, *, seen: bool) -> Trace | None:
+        """A nested request of that shape, over edges that `train` shows, or only over edges that it never shows.
+
+        `number` tells apart several of a shape. None where no draw of a few could be made and put into words.
+        """
+        split = "test" if seen else "unseen_edge"
+        scope = Scope(self._pools["seen"], frozenset(), seen)
+        for attempt in range(COMPOSED):
+            rng = seeded("composed", self.world.level, self.world.seed, split, str(shape), number, attempt)
+            plan = sample(self.world, self.catalogue, scope, "nest", shape, rng)
+            if plan is None or not self._side(split, [[c.name, c.arguments] for c in plan.calls]):
+                continue
+            try:
+                text = request(self.world, plan, rng)
+            except Ambiguous:
+                continue
+            return self._trace(split, number, _Made(plan, text, self._show(split, plan, rng)))
+        return None
 
     def _other(self, world: int) -> Toolworld:
         """The source of the world that many seeds further on; made when first asked for."""
