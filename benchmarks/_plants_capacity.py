@@ -7,7 +7,7 @@ from math import exp
 
 from benchmarks._planting import Covered, Found, Planted, cut, pick, put, questions, simulate
 from callgrain.core.types import Reading, Sample
-from callgrain.probes.capacity import LOADS, Capacity, scaled, weights
+from callgrain.probes.capacity import LOADS, Capacity, Task, weights
 from callgrain.probes.depth import Depth
 
 COSTS = {"tools": 0.0, "calls": -1.2, "arguments": 0.0, "depth": -0.8, "history": 0.0}
@@ -16,7 +16,7 @@ START = 3.5
 
 def chance(sample: Sample) -> float:
     """Logistic in the loads, whatever the sub-task."""
-    loads = dict(zip(LOADS, scaled(weights(sample)), strict=True))
+    loads = dict(zip(LOADS, Task("", "", weights(sample), True).scaled, strict=True))
     return 1 / (1 + exp(-(START + sum(COSTS[name] * v for name, v in loads.items()))))
 
 

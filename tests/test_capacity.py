@@ -30,12 +30,12 @@ def test_a_law_of_one_load_has_its_limit_where_it_was_planted() -> None:
     made = tasks(4000, 1.0)
     law = Law.of(made)
     assert law.columns == (LOADS.index("tools"),)
-    limit = _limit(law, made, 0)
+    limit = _limit(law, 0)
     assert limit is not None
     assert limit == pytest.approx(7.0, rel=0.15)
     assert law.chance(made[0]) == pytest.approx(1 / (1 + exp(-(3 - log2(1 + made[0].loads[0])))), abs=0.05)
     rising = tasks(4000, -1.0)
-    assert _limit(Law.of(rising), rising, 0) is None
+    assert _limit(Law.of(rising), 0) is None
     with pytest.raises(ValueError, match="varies"):
         Law.of([t for t in made if t.loads[0] == 2.0])
 

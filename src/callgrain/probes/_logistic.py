@@ -56,7 +56,7 @@ def fitted(rows: Sequence[Sequence[float]], right: Sequence[bool]) -> Fit:
     data: Any = np.asarray(rows, dtype=float)
     middle = data.mean(axis=0)
     design = np.column_stack([np.ones(len(data)), data - middle])
-    if np.linalg.matrix_rank(design.T @ design, hermitian=True) < design.shape[1]:
+    if np.linalg.matrix_rank(np.unique(design, axis=0)) < design.shape[1]:
         raise ValueError("a factor does not vary, or hangs on the others")
     y = np.asarray(right, dtype=float)
     beta = np.zeros(design.shape[1])
@@ -81,10 +81,10 @@ def telling(rows: Sequence[Sequence[float]]) -> list[int]:
     """Places of the columns that tell something which those before them do not."""
     import numpy as np
 
-    data: Any = np.asarray(rows, dtype=float)
+    data: Any = np.unique(np.asarray(rows, dtype=float), axis=0)
     kept: list[int] = []
     for column in range(data.shape[1]):
         tried = np.column_stack([np.ones(len(data)), data[:, [*kept, column]]])
-        if np.linalg.matrix_rank(tried.T @ tried, hermitian=True) == tried.shape[1]:
+        if np.linalg.matrix_rank(tried) == tried.shape[1]:
             kept.append(column)
     return kept

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import log2
 from random import Random
 
@@ -41,26 +42,8 @@ class Task:
     loads: tuple[float, ...]
     is_right: bool
 
-    @classmethod
-    def of(cls, item: Graded) -> Task:
-        """What a graded prompt weighs."""
-        return cls(item.trace or item.sample.key, item.sample.subtask, weights(item.sample), item.verdict.ok)
-
-
-def weights(sample: Sample) -> tuple[float, ...]:
-    """The loads of a prompt in the order of LOADS, as they are."""
-    found = shape(sample.answer.calls)
-    most = max((len(c.arguments) for c in sample.answer.calls), default=0)
-    turns = len(sample.prompt.messages) - 1
-    return float(len(sample.prompt.tools)), float(found["n_calls"]), float(most), float(found["depth"]), float(turns)
-
-
-def scaled(loads: Sequence[float]) -> list[float]:
-    """Loads as the law takes them: doublings, but depth in steps."""
-    return [v if name == "depth" else log2(1 + v) for name, v in zip(LOADS, loads, strict=True)]
-
-
-class Capacity:
+    @cached_property
+    class Capacity:
     """A law of the loads with its error on held-out traces; asks nothing of its own."""
 
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
@@ -90,6 +73,7 @@ class Law:
     fit: Fit
     columns: tuple[int, ...]
     subtasks: tuple[str, ...]
+    middle: tuple[float, ...]
 
     @classmethod
     def of(cls, tasks: Sequence[Task]) -> Law:
@@ -110,7 +94,7 @@ class Law:
 
 
 def _row(task: Task, subtasks: Sequence[str]) -> list[float]:
-    return [*scaled(task.loads), *(float(task.subtask == name) for name in subtasks)]
+    return [*task.scaled, *(float(task.subtask == name) for name in subtasks)]
 
 
 def _law(tasks: Sequence[Task]) -> Iterator[Reading]:
@@ -125,7 +109,7 @@ def _law(tasks: Sequence[Task]) -> Iterator[Reading]:
             yield reading("capacity", "effect", figure, len(tasks), load=LOADS[place], shown=shown)
     draws = _drawn_limits(_by_trace(tasks))
     for place in (c for c in law.columns if c < len(LOADS)):
-        value = _limit(law, tasks, place)
+        value = _limit(law, place)
         if value is None:
             beyond = GREATEST[LOADS[place]]
             yield reading("capacity", "limit", (None, None, None), len(tasks), load=LOADS[place], beyond=beyond)
@@ -147,18 +131,17 @@ def _drawn_limits(groups: Sequence[Sequence[Task]]) -> dict[int, list[float | No
         except ValueError:
             continue
         for place in (c for c in law.columns if c < len(LOADS)):
-            out.setdefault(place, []).append(_limit(law, tasks, place))
+            out.setdefault(place, []).append(_limit(law, place))
     return out
 
 
-def _limit(law: Law, tasks: Sequence[Task], place: int) -> float | None:
+def _limit(law: Law, place: int) -> float | None:
     """Load at which the law crosses one half, everything else at its median; None where it does not within reach."""
-    middle = _median_row(tasks, law.subtasks)
     greatest = GREATEST[LOADS[place]]
     low, high = 0.0, greatest if LOADS[place] == "depth" else log2(1 + greatest)
 
     def chance(x: float) -> float:
-        row = [*middle[:place], x, *middle[place + 1 :]]
+        row = [*law.middle[:place], x, *law.middle[place + 1 :]]
         return law.fit.chance([row[c] for c in law.columns])
 
     if not chance(low) > 0.5 > chance(high):
@@ -169,11 +152,11 @@ def _limit(law: Law, tasks: Sequence[Task], place: int) -> float | None:
     return low if LOADS[place] == "depth" else 2**low - 1
 
 
-def _median_row(tasks: Sequence[Task], subtasks: Sequence[str]) -> list[float]:
+def _middle(rows: Sequence[Sequence[float]]) -> list[float]:
     """The middle of each load; sub-tasks at their shares."""
-    rows = [_row(t, subtasks) for t in tasks]
-    loads = [sorted(r[i] for r in rows)[len(rows) // 2] for i in range(len(LOADS))]
-    return [*loads, *(sum(r[len(LOADS) + i] for r in rows) / len(rows) for i in range(len(subtasks)))]
+    columns = list(zip(*rows, strict=True))
+    loads = [sorted(column)[len(rows) // 2] for column in columns[: len(LOADS)]]
+    return [*loads, *(sum(column) / len(rows) for column in columns[len(LOADS) :])]
 
 
 def _by_trace(tasks: Sequence[Task]) -> list[list[Task]]:
