@@ -43,7 +43,25 @@ class Task:
     is_right: bool
 
     @cached_property
-    class Capacity:
+    def scaled(self) -> list[float]:
+        """Loads as the law takes them: doublings, but depth in steps."""
+        return [v if name == "depth" else log2(1 + v) for name, v in zip(LOADS, self.loads, strict=True)]
+
+    @classmethod
+    def of(cls, item: Graded) -> Task:
+        """What a graded prompt weighs."""
+        return cls(item.trace or item.sample.key, item.sample.subtask, weights(item.sample), item.verdict.ok)
+
+
+def weights(sample: Sample) -> tuple[float, ...]:
+    """The loads of a prompt in the order of LOADS, as they are."""
+    found = shape(sample.answer.calls)
+    most = max((len(c.arguments) for c in sample.answer.calls), default=0)
+    turns = len(sample.prompt.messages) - 1
+    return float(len(sample.prompt.tools)), float(found["n_calls"]), float(most), float(found["depth"]), float(turns)
+
+
+class Capacity:
     """A law of the loads with its error on held-out traces; asks nothing of its own."""
 
     def samples(self, pool: Sequence[Sample], rng: Random) -> Iterator[Sample]:
