@@ -101,9 +101,8 @@ class Law:
         columns = telling(rows)
         if not columns:
             raise ValueError("no load varies")
-        return cls(
-            fitted([[r[c] for c in columns] for r in rows], [t.is_right for t in tasks]), tuple(columns), subtasks
-        )
+        fit = fitted([[r[c] for c in columns] for r in rows], [t.is_right for t in tasks])
+        return cls(fit, tuple(columns), subtasks, tuple(_middle(rows)))
 
     def chance(self, task: Task) -> float:
         """How likely the task is right."""
