@@ -6,6 +6,7 @@ through `text` or `code`, numbers through `figure`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from callgrain.core.types import Reading
 from callgrain.panels._words import amount, inert, number, percent, points
 
 Cell = Markup | str
+_SAYS = re.compile(r'<p class="says">(.*?)</p>', re.DOTALL)
 
 
 def text(value: object) -> Markup:
@@ -55,6 +57,11 @@ def key(*sentences: Cell) -> Markup:
 def said(*sentences: Cell) -> Markup:
     """What a panel finds, in sentences."""
     return Markup('<p class="says">{}</p>').format(join(sentences))
+
+
+def sayings(body: Markup) -> list[str]:
+    """What a drawn panel finds, as plain text: every `said` in it."""
+    return [Markup(part).striptags() for part in _SAYS.findall(body)]  # noqa: S704 - our own markup
 
 
 def small(*sentences: Cell) -> Markup:

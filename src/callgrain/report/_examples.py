@@ -48,14 +48,26 @@ class Tally:
     keys: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
-def tally(run: Run) -> dict[str, Tally]:
-    """Wrong answers of each sub-task by their first fault, with the keys of the first few."""
+@dataclass(frozen=True)
+class Shelf:
+    """A table of verdicts, and the field by which its rows are told apart."""
+
+    table: str
+    by: str
+
+
+POOL = Shelf("verdicts", "subtask")
+PROBES = Shelf("probe_verdicts", "probe")
+
+
+def tally(run: Run, shelf: Shelf = POOL) -> dict[str, Tally]:
+    """Wrong answers of each sub-task (or probe) by their first fault, with the keys of the first few."""
     found: dict[str, Tally] = defaultdict(Tally)
-    for row in run.rows("verdicts"):
+    for row in run.rows(shelf.table):
         verdict: dict[str, Any] = row.get("verdict") or {}
         if verdict.get("state", "graded") != "graded":
             continue
-        here = found[str(row.get("subtask"))]
+        here = found[str(row.get(shelf.by))]
         here.graded += 1
         if row.get("ok"):
             continue
@@ -67,11 +79,17 @@ def tally(run: Run) -> dict[str, Tally]:
     return dict(found)
 
 
-def examples(run: Run, subtasks: Sequence[str], tallies: dict[str, Tally]) -> dict[str, list[Example]]:
-    """Up to three examples for each of `subtasks`; one pass over each journal."""
+def examples(
+    run: Run, subtasks: Sequence[str], tallies: dict[str, Tally], shelf: Shelf = POOL
+) -> dict[str, list[Example]]:
+    """Up to three examples for each of `subtasks` (or probes); one pass over each journal."""
     kinds = {s: [kind for kind, _ in tallies[s].firsts.most_common()] for s in subtasks if s in tallies}
     wanted = {key for s in kinds for kind in kinds[s] for key in tallies[s].keys[kind]}
-    samples = {r["key"]: Sample.model_validate(whole(r["sample"])) for r in run.rows("samples") if r["key"] in wanted}
+    samples = {
+        key: Sample.model_validate(whole(r["sample"]))
+        for r in run.rows("samples")
+        if (key := str(r["key"]).rpartition("/")[2]) in wanted  # a probe's rows carry its name before the key
+    }
     chosen: dict[str, list[str]] = {}
     for subtask, ranked in kinds.items():
         queues = [
@@ -84,7 +102,7 @@ def examples(run: Run, subtasks: Sequence[str], tallies: dict[str, Tally]) -> di
     picked = {key for keys in chosen.values() for key in keys}
     replies = {r["key"]: Reply.model_validate(whole(r["reply"])) for r in run.rows("replies") if r["key"] in picked}
     verdicts = {
-        r["key"]: Verdict.model_validate(whole(r["verdict"])) for r in run.rows("verdicts") if r["key"] in picked
+        r["key"]: Verdict.model_validate(whole(r["verdict"])) for r in run.rows(shelf.table) if r["key"] in picked
     }
     return {
         subtask: [_example(key, samples[key], replies.get(key, Reply()), verdicts[key]) for key in keys]

@@ -23,13 +23,13 @@ from callgrain.core.types import Reading
 from callgrain.dialects._recover import NEAR_MISSES
 from callgrain.panels import _charts, _markup, _words
 from callgrain.report import _finding, _grader, tables
-from callgrain.report._examples import examples, tally
+from callgrain.report._examples import PROBES, examples, tally
 from callgrain.report.compare import compare, word
 from callgrain.verify.faults import TABLE
 
 PANELS = (
-    "prescription", "capacity", "ladder", "density", "contamination", "shift", "depth", "controls", "confidence",
-    "reliability", "diversity", "retrieval", "modularity",
+    "prescription", "capacity", "ladder", "density", "contamination", "shift", "metamorphic", "depth", "instructions",
+    "confidence", "reliability", "diversity", "retrieval", "modularity", "cost",
 )  # fmt: skip
 """Reading order of the built-in panels: what to do, what it can carry, where it breaks, how far to trust it, why."""
 _OPEN_PANELS = 3
@@ -56,7 +56,7 @@ def write_page(
             css=Markup(_asset("page.css")),  # noqa: S704 - our own file
             **_diagnosis(run, readings, compared),
             **_graders(readings),
-            drawn=drawn(readings),
+            **_probed(run, readings, path.parent == run.folder),
             **_comparison(compared, before),
             **_about(run),
             **_extras(extra or {}),
@@ -64,6 +64,24 @@ def write_page(
     )
     write_atomic(path, [page.encode()])
     return path
+
+
+def _probed(run: Run, readings: Sequence[Reading], beside: bool) -> dict[str, Any]:
+    """A section for each panel with something to show, its worst examples, and the files in which its rows lie."""
+    sections = drawn([*readings, *_seconds(run)])
+    tallies = tally(run, PROBES)
+    return {
+        "drawn": sections,
+        "asked_by": tallies,
+        "worst": examples(run, [name for name, _, _ in sections], tallies, PROBES),
+        "rows_at": ("readings.jsonl", "samples.jsonl", "replies.jsonl", "probe_verdicts.jsonl") if beside else (),
+    }
+
+
+def _seconds(run: Run) -> list[Reading]:
+    """How long the model took for each probe: of this run, and so no reading on disk."""
+    spent = _mapping(_object(run, "done").get("seconds")) if run.is_done else {}
+    return [Reading(probe="cost", name="seconds", value=float(v), by={"of": k}) for k, v in spent.items()]
 
 
 def drawn(readings: Sequence[Reading]) -> list[tuple[str, str, Markup]]:
