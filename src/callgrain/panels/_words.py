@@ -65,9 +65,10 @@ def amount(row: Reading) -> tuple[str, str]:
     """A measure on its own scale: value and interval."""
     if row.value is None:
         return "n/a", ""
+    value = f"{row.value:.3f}".replace("-", "−")
     if row.low is None or row.high is None:
-        return f"{row.value:.3f}", "no interval"
-    return f"{row.value:.3f}", f"[{row.low:.3f}, {row.high:.3f}]".replace("-", "−")
+        return value, "no interval"
+    return value, f"[{row.low:.3f}, {row.high:.3f}]".replace("-", "−")
 
 
 def percent(row: Reading) -> tuple[str, str]:
