@@ -93,7 +93,11 @@ class Asking:
     def _drawn(self, prompt: Prompt) -> Prompt:
         """The prompt as it is put: how it wants to be drawn stands where it says so."""
         own = prompt.sampling
-        sampling = self.sampling if own == _SILENT else own.model_copy(update={"max_tokens": self.sampling.max_tokens})
+        room = {
+            "max_tokens": max(own.max_tokens, self.sampling.max_tokens) if own != _SILENT else self.sampling.max_tokens
+        }
+        silent = own.model_copy(update={"max_tokens": _SILENT.max_tokens}) == _SILENT
+        sampling = (self.sampling if silent else own).model_copy(update=room)
         asked = {"sampling": sampling, "constrain": self.constrain or prompt.constrain}
         return prompt if (own, prompt.constrain) == tuple(asked.values()) else prompt.model_copy(update=asked)
 

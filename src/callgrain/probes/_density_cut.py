@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from callgrain.core.types import Sample, Trace
+from callgrain.core.types import Sample, Sampling, Trace
 from callgrain.probes._graded import subtask_of
 from callgrain.probes._pool import Pool
 from callgrain.sources._edits import check_gold
@@ -24,6 +24,8 @@ A turn of more than 16 calls is longer than the longest reply that is usually al
 BASES = 30
 """Requests of the pool that each axis starts from: a share at one load is then known to about 18 points, D50 to
 about a third of a doubling, and the whole probe asks some 700 prompts at most."""
+ROOM = {"arguments": 24, "calls": 64}
+"""Tokens that a reply may have for each argument, each call: a long answer is not to fail for want of them."""
 SUBTASK = "full"
 """The sub-task whose instruction stands above all of them: the same words at every load."""
 
@@ -69,7 +71,9 @@ def asked(trace: Trace, base: Base, axis: str, load: int, **traits: str | int) -
     """The trace's sample, with its place on the axis among its traits; none where the sub-task has none."""
     for sample in subtask_of(SUBTASK).samples(trace, Random(0)):
         own = {"of": base.of, "density_axis": axis, "density_load": load, **traits}
-        yield sample.model_copy(update={"traits": {**sample.traits, **own}})
+        room = Sampling(max_tokens=max(Sampling().max_tokens, ROOM.get(axis, 0) * load))
+        prompt = sample.prompt.model_copy(update={"sampling": room})
+        yield sample.model_copy(update={"prompt": prompt, "traits": {**sample.traits, **own}})
         return
 
 

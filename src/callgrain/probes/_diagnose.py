@@ -119,9 +119,13 @@ def _work(recipe: DiagnoseRecipe, run: Run, tell: Tell, model: Model | None) -> 
     write_verdicts(run, graded)
     found = [*read_by(probes, graded, tell), *_examined(run, probes, asked, tell, opened)]
     write_readings(run, [*found, *_tiers(chosen, able), *costs(graded)])
-    failures = sum(g.reply.failure is not None for g in graded)
-    summary = {"samples": len(graded), "failures": failures, "set_aside": cut["set_aside"], "seconds": seconds(run)}
-    run.finish(summary)
+    pool, more = ([g for g in graded if (g.probe == "subtask") is own] for own in (True, False))
+    failures = {
+        "failures": sum(g.reply.failure is not None for g in pool),
+        "probe_failures": sum(g.reply.failure is not None for g in more),  # a probe may ask more than a window holds
+    }
+    counts = {"samples": len(graded), "pool": len(pool), **failures, "set_aside": cut["set_aside"]}
+    run.finish({**counts, "seconds": seconds(run)})
 
 
 def readings(run: Run) -> list[Reading]:
