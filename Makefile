@@ -42,7 +42,7 @@ $(STAMP): pyproject.toml
 	say "$(TORCH): by far the largest part, one to ten minutes, as the network is"; \
 	$(BIN)/pip install $(TORCH); \
 	say "callgrain with what training and tests need: about a minute"; \
-	$(BIN)/pip install -e '.[train,rl,gguf,openapi,mcp,logic,dev]'; \
+	$(BIN)/pip install -e '.[train,rl,gguf,openapi,mcp,logic,dense,dev]'; \
 	touch $(STAMP); \
 	say "done: $(BIN)/callgrain is ready"
 
