@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import math
 import re
 import socket
 import struct
@@ -273,8 +274,39 @@ async def spelt(x: Exchange) -> None:
     await x.send(200, said)
 
 
+SCORED = (("@", 2.0), ("look", 0.5), ("_up", None), (" n=", 3.0), ("7", 0.25))
+"""Tokens of a turn in the compact dialect, each with its margin in log p; None for one with no other beside it."""
+
+
+def weighed(token: str, margin: float | None, top: int) -> dict[str, Any]:
+    """A token as endpoints give it with the likeliest ones beside it, which need not stand in order."""
+    best = 0.0 if margin is None else -math.log(1 + math.exp(-margin))
+    rest = [{"token": "?", "logprob": -9999.0 if margin is None else best - margin}] if top > 1 else []
+    return {"token": token, "logprob": best, "top_logprobs": [*rest, {"token": token, "logprob": best}]}
+
+
+async def scored(x: Exchange) -> None:
+    """A turn of text in tokens, with the likeliest tokens beside each where the request asks for them."""
+    said = x.turn(text="".join(token for token, _ in SCORED))
+    if x.body.get("logprobs"):
+        rows = [weighed(token, margin, x.body.get("top_logprobs", 0)) for token, margin in SCORED]
+        if not x.body.get("top_logprobs"):
+            rows = [{k: v for k, v in row.items() if k != "top_logprobs"} for row in rows]
+        said["choices"][0]["logprobs"] = {"content": rows}
+    await x.send(200, said)
+
+
+async def no_scores(x: Exchange) -> None:
+    """An endpoint that refuses to be asked for log-probabilities."""
+    if "logprobs" in x.body or "top_logprobs" in x.body:
+        return await status(400)(x)
+    return await scored(x)
+
+
 OTHERS: dict[str, Callable[[Exchange], Awaitable[None]]] = {
     "good": good,
+    "scored": scored,
+    "no_scores": no_scores,
     "400": status(400),
     "401": status(401),
     "429_date": lambda x: x.send(

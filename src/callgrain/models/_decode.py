@@ -39,7 +39,8 @@ class Row:
     `tokens` and `logprobs` (natural, at temperature 1) go as far as the end token, that included;
     under a `mask` they are those of the masked distribution, and 0.0 where the grammar leaves no
     choice. `forced` counts those tokens; `queue` holds such as have not been taken yet. `ended`
-    says that the row came to its end by itself and not at `limit`.
+    says that the row came to its end by itself and not at `limit`. Where `scored`, `margins` and
+    `entropies` hold for each token what `Reply` says of them, of the same distribution.
     """
 
     prompt: list[int]
@@ -48,8 +49,11 @@ class Row:
     top_p: float
     seed: int
     mask: Mask | None = None
+    scored: bool = False
     tokens: list[int] = field(default_factory=list[int])
     logprobs: list[float] = field(default_factory=list[float])
+    margins: list[float | None] = field(default_factory=list[float | None])
+    entropies: list[float] = field(default_factory=list[float])
     ended: bool = False
     failure: str = ""
     forced: int = 0
@@ -64,6 +68,7 @@ class Row:
     def begin(self) -> None:
         """Forget what has come so far."""
         self.tokens, self.logprobs, self.ended, self.forced = [], [], False, 0
+        self.margins, self.entropies = [], []
         self.rng = Random(self.seed)
         self.queue = [] if self.mask is None else self.mask.begin()
 
@@ -100,7 +105,9 @@ class Drawer:
             ruled_out[list(places), :known] = ~torch.stack(allowed)[:, :known]
             scores = scores.masked_fill(ruled_out.to(scores.device), float("-inf"))
         chosen = _drawn(rows, scores)
-        likely: Any = torch.log_softmax(scores, dim=-1).gather(1, chosen[:, None])[:, 0]
+        shares = torch.log_softmax(scores, dim=-1)
+        likely: Any = shares.gather(1, chosen[:, None])[:, 0]
+        _note(rows, shares)
         for row, token, logprob in zip(rows, chosen.tolist(), likely.tolist(), strict=True):
             self._take(row, token, min(logprob, 0.0))
             if row.mask is not None and not row.ended:
@@ -110,6 +117,9 @@ class Drawer:
         """Take the first token of the row's queue."""
         self._take(row, row.queue.pop(0), 0.0)
         row.forced += 1
+        if row.scored:
+            row.margins.append(None)
+            row.entropies.append(0.0)
 
     def _take(self, row: Row, token: int, logprob: float) -> None:
         row.tokens.append(token)
@@ -123,6 +133,22 @@ class Drawer:
             return False
         recent = row.tokens[-self._ending.window :]
         return self._ending.text in text_of_ids(self._tokenizer, recent)
+
+
+def _note(rows: Sequence[Row], shares: torch.Tensor) -> None:
+    """Margin and entropy of the next token of each row that wants them, from (rows, vocabulary) log-probabilities."""
+    import torch
+
+    wanted = [n for n, row in enumerate(rows) if row.scored]
+    if not wanted:
+        return
+    own = shares if len(wanted) == len(rows) else shares[wanted]
+    best: list[list[float]] = own.topk(min(2, own.shape[1]), dim=-1).values.tolist()
+    spread: list[float] = torch.special.entr(own.exp()).sum(-1).tolist()
+    for n, top, entropy in zip(wanted, best, spread, strict=True):
+        has_choice = len(top) > 1 and top[1] > float("-inf")
+        rows[n].margins.append(max(0.0, top[0] - top[1]) if has_choice else None)
+        rows[n].entropies.append(max(0.0, entropy) if has_choice else 0.0)
 
 
 def _drawn(rows: Sequence[Row], scores: Any) -> Any:

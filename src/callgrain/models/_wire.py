@@ -5,13 +5,17 @@ How the answers are read stands in `dialects/_wire.py`: recorded outputs have th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from callgrain.core.errors import BadInput
 from callgrain.core.types import Json, Prompt, Reply, Tool
 from callgrain.dialects._chat import as_chat, text_of
-from callgrain.dialects._wire import read_completion, wire_name, wire_names
+from callgrain.dialects._wire import first_choice, read_completion, wire_name, wire_names
+
+TOP = 20
+"""Likeliest tokens that an endpoint is asked for at each place: the most that OpenAI's interface gives."""
 
 _ROLES = {"system": "system", "user": "user", "assistant": "assistant", "tool": "user"}
 
@@ -52,9 +56,56 @@ def sampling_body(prompt: Prompt, limit_name: str) -> dict[str, Any]:
     return body
 
 
+def scores_body(wants_logprobs: bool, wants_scores: bool) -> dict[str, Any]:
+    """The fields that ask for log-probabilities, and for those of the likeliest tokens beside each."""
+    asked = {"logprobs": True} if wants_logprobs or wants_scores else {}
+    return {**asked, "top_logprobs": TOP} if wants_scores else asked
+
+
+def scores_of(choice: Mapping[str, Json]) -> dict[str, Any]:
+    """`margins` and `entropies` for a Reply; nothing where a token lacks its likeliest two, or the choice has none."""
+    rows = logprob_rows(choice)
+    tops = [top_logprobs(row) for row in rows]
+    if not rows or any(len(top) < 2 for top in tops):
+        return {}
+    margins: list[float | None] = []
+    entropies: list[float] = []
+    for top in tops:
+        margins.append(top[0] - top[1])
+        whole = math.fsum(math.exp(p - top[0]) for p in top)
+        shares = [math.exp(p - top[0]) / whole for p in top]
+        entropies.append(max(0.0, -math.fsum(s * math.log(s) for s in shares if s > 0)))
+    return {"margins": tuple(margins), "entropies": tuple(entropies)}
+
+
+def logprob_rows(choice: Mapping[str, Json]) -> list[dict[str, Json]]:
+    """What a choice says of each of its tokens; empty where that is not in the usual shape."""
+    told = choice.get("logprobs")
+    content = told.get("content") if isinstance(told, dict) else None
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        return []
+    return cast("list[dict[str, Json]]", content)
+
+
+def top_logprobs(row: Mapping[str, Json]) -> list[float]:
+    """Natural logs of the likeliest tokens' probabilities at one place, highest first; empty where one is none."""
+    listed = row.get("top_logprobs")
+    tops = [one.get("logprob") if isinstance(one, dict) else None for one in listed] if isinstance(listed, list) else []
+    if not all(is_logprob(value) for value in tops):
+        return []
+    return sorted((min(0.0, float(cast("float", value))) for value in tops), reverse=True)
+
+
+def is_logprob(value: Json) -> bool:
+    """Whether `value` can be the log of a probability; endpoints round, and write -9999 for none at all."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e9 < value < 0.1
+
+
 def read_reply(answer: Json, prompt: Prompt) -> Reply:
     """The Reply that a whole chat completion with native tool calls makes. Raises WireError."""
-    return read_completion(answer, {spelt: name for name, spelt in prompt_names(prompt).items()})
+    reply = read_completion(answer, {spelt: name for name, spelt in prompt_names(prompt).items()})
+    scores = scores_of(first_choice(answer)) if prompt.sampling.scores and reply.tokens is not None else {}
+    return reply.model_copy(update=scores) if scores else reply
 
 
 def split_endpoint(rest: str) -> tuple[str, str]:

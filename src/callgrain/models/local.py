@@ -133,6 +133,7 @@ class Local:
             top_p=sampling.top_p,
             seed=text_key("local", str(sampling.seed), prompt.key),
             mask=mask,
+            scored=sampling.scores,
         )
 
     def _fill(self, rows: list[_decode.Row]) -> None:
@@ -167,6 +168,8 @@ class Local:
             ended=row.ended,
             tokens=tuple(str(token or "") for token in self._tokenizer.convert_ids_to_tokens(row.tokens)),
             logprobs=tuple(row.logprobs),
+            margins=tuple(row.margins) if row.scored else None,
+            entropies=tuple(row.entropies) if row.scored else None,
             usage={
                 "prompt_tokens": len(row.prompt),
                 "completion_tokens": len(row.tokens),

@@ -37,6 +37,8 @@ BODY_LIMIT = 16 * 1024 * 1024
 
 _RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _SYSTEMATIC = {401, 403, 404}
+_REFUSED = ("http_4xx", False)
+"""How some endpoints refuse a request for scores that they cannot give: without that they answer."""
 
 
 class RemoteRecipe(Recipe):
@@ -128,6 +130,7 @@ class Remote:
         named = self._recipe.dialect
         self._dialect: Dialect | None = None if named == "native" else plugins.load("dialects", named)()
         self._tls: Any = None
+        self._refuses_scores = self._gave_scores = False
         self._proved = False
         self._breaker = self._recipe.policy.breaker()
 
@@ -197,8 +200,11 @@ class Remote:
             reply = self._secrets.hide_in_reply(self._read(value, prompt))
         except Failure as failure:
             failure.reason = self._secrets.hide(failure.reason)
+            if prompt.sampling.scores and not self._gave_scores and (failure.kind, failure.systematic) == _REFUSED:
+                self._refuses_scores, failure.again = True, 1
             raise
         self._proved = True
+        self._gave_scores |= reply.margins is not None
         return reply
 
     async def _fetched(self, client: Any, body: Mapping[str, Any]) -> tuple[Any, str]:
@@ -224,7 +230,8 @@ class Remote:
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         body = _wire.native_body(prompt) if self._dialect is None else _wire.text_body(self._dialect.turns(prompt))
         body = {"model": self._model, **body, **_wire.sampling_body(prompt, self._recipe.limit_name)}
-        return {**body, "logprobs": True} if self._recipe.logprobs else body
+        wants_scores = prompt.sampling.scores and not self._refuses_scores
+        return {**body, **_wire.scores_body(self._recipe.logprobs, wants_scores)}
 
     def _read(self, answer: Json, prompt: Prompt) -> Reply:
         """The Reply that a chat completion makes. Raises Failure for what is none."""
@@ -238,7 +245,9 @@ class Remote:
         text = text_of_choice(choice)
         if self._dialect.end:
             text = text.partition(self._dialect.end)[0]
-        return spoken(self._dialect, text, ended=not is_cut(choice), **extras(answer, choice))
+        found = extras(answer, choice)
+        scores = _wire.scores_of(choice) if prompt.sampling.scores and "tokens" in found else {}
+        return spoken(self._dialect, text, ended=not is_cut(choice), **found, **scores)
 
     def _remedy(self) -> str:
         key = "is set" if self._key else "is not set"
