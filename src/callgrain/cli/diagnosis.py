@@ -9,10 +9,12 @@ import typer
 
 from callgrain.cli._terminal import AsJson, Out, Quiet, Terminal
 from callgrain.cli._verbs import recipe_verb
+from callgrain.core.errors import BadInput
 from callgrain.core.store import Run, home
 from callgrain.corpus.prescribe import PrescribeRecipe, prescribe
 from callgrain.probes._diagnose import DiagnoseRecipe, diagnose, readings
-from callgrain.report.compare import compare, word
+from callgrain.report._power import planned
+from callgrain.report.compare import compare, told
 from callgrain.report.html import write_page
 from callgrain.report.tables import print_tables
 
@@ -57,28 +59,54 @@ def _prescribe(recipe: PrescribeRecipe, terminal: Terminal) -> None:
         terminal.line(f"  {item['share']:>6.1%}  {item['subtask']:10} {item['reason']}")
     for advice in prescription["advice"]:
         terminal.line(f"  {advice}")
-    terminal.line(f"train it:  callgrain train {run.folder / 'recipe.toml'}")
+    for place, item in enumerate(prescription["remedies"], 1):
+        terminal.line(f"\n{place}. {item['kind']}: {', '.join(f'{k} {v}' for k, v in item['setting'].items())}")
+        terminal.line(f"   {item['reason']}")
+        if item["gain"]:
+            terminal.line(f"   gain: {item['gain']['points']} ({item['gain']['from']})")
+        terminal.line(f"   {item['applied_by']}: {item['how']}")
+    if prescription["looked_at"]:
+        terminal.line("\nlooked at, not prescribed:")
+    for item in prescription["looked_at"]:
+        terminal.line(f"  {item['kind']}: {item['reason']}")
+    terminal.line()
+    if prescription["build"]:
+        terminal.line(f"train it:  callgrain train {run.folder / 'recipe.toml'}")
+    if (run.folder / "wrappers.toml").exists():
+        terminal.line(f"settings:  {run.folder / 'wrappers.toml'}")
+    terminal.line(f"page: {write_page(run)}")
     terminal.done(run.folder, **prescription)
 
 
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished diagnosis")]
 
 
-def compare_runs(before: Folder, after: Folder, out: Out = None, json: AsJson = False, quiet: Quiet = False) -> None:
+def compare_runs(
+    before: Folder,
+    after: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="another; without it: the items needed")] = None,
+    points: Annotated[float, typer.Option(help="difference in points whose number of items is worked out")] = 3.0,
+    out: Out = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Paired difference of two diagnoses, with intervals; says "no difference shown" where that is so.
 
-    The last line is the folder of AFTER; with --json, stdout carries the readings and nothing else.
+    With one RUN: how many items a comparison with it would need to show --points. The last line is the folder of
+    the last RUN; with --json, stdout carries the readings and nothing else.
     """
     terminal = Terminal(as_json=json, quiet=quiet, out=out or home())
-    found = compare(Run.find(before), Run.find(after))
+    if not 0 < points <= 100:
+        raise BadInput(f"points: {points:g} is no difference of shares", "write for instance --points 3")
+    one = Run.find(before)
+    found = planned(one, points) if after is None else compare(one, Run.find(after), points)
     for reading in found:
         terminal.json(reading.model_dump(mode="json"))
     if not json:
-        print_tables(found)
-        for reading in found:
-            if reading.name == "ok_difference":
-                terminal.line(f"  {reading.by.get('subtask', 'all'):10} {word(reading)}")
-        terminal.line(str(after))
+        if after is not None:
+            print_tables(found)
+        for line in told(found, points):
+            terminal.line(f"  {line}")
+        terminal.line(str(after or before))
 
 
 def report(

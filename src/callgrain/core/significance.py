@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from math import ceil, comb, sqrt
 from statistics import NormalDist
 
+from callgrain.core.stats import Z
+
 MOST_EXACT = 1000
 """Discordant pairs up to which McNemar's test is worked out exactly."""
 
@@ -47,6 +49,28 @@ def false_discovery(ps: Sequence[float]) -> list[float]:
         below = min(below, ps[index] * len(ps) / rank)
         out[index] = below
     return out
+
+
+def p_of_interval(value: float, low: float, high: float, null: float = 0.0) -> float:
+    """Two-sided p of `null` from a 95 % interval, by the limit on that side of the value (Altman and Bland 2011).
+
+    Normal, so below 0.05 exactly where the interval does not hold `null`: a way to correct intervals of any kind
+    for many looks, not a test of its own. An interval without width is no evidence (1.0).
+    """
+    half = value - low if null <= value else high - value
+    if not half > 0:
+        return 1.0
+    return 2 * (1 - NormalDist().cdf(Z * abs(value - null) / half))
+
+
+def widened(interval: tuple[float, float, float], looks: int) -> tuple[float, float, float]:
+    """(value, low, high) so wide that all of `looks` such intervals hold their truth in 95 % of cases (Bonferroni).
+
+    Each side is stretched by the ratio of the normal quantiles; one look leaves it as it is.
+    """
+    value, low, high = interval
+    ratio = NormalDist().inv_cdf(1 - 0.025 / max(1, looks)) / Z
+    return value, value - (value - low) * ratio, value + (high - value) * ratio
 
 
 def n_paired(gap: float, discordant: float, *, power: float = 0.8, alpha: float = 0.05) -> int:

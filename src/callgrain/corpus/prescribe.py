@@ -1,12 +1,16 @@
-"""From a diagnosis to a recipe, with the reason for every share.
+"""From a diagnosis to a recipe, with the reason for every share and every setting.
 
 Weak sub-tasks get rows in proportion to what they lack; a part of the rows replays the others,
 so that what is known is not forgotten. What training on right answers does not mend (broken
-form) is said, together with what does.
+form, too many tools, a history gone wrong) is met by settings, as far as probes have shown that
+they help; what was looked at and not shown is listed with its reason. A model whose weights are
+out of reach gets settings alone.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,17 @@ from callgrain.core.recipe import Recipe, to_toml
 from callgrain.core.stats import interval_text
 from callgrain.core.store import Run, write_atomic
 from callgrain.core.types import Reading
+from callgrain.corpus import _treatments
+from callgrain.corpus._gain import Findings, Passed, Remedy
+from callgrain.corpus._remedies import RULES
 from callgrain.models._box import BOXED
 from callgrain.verify.faults import TABLE
 
 FORM_SHARE = 0.1
 """Share of form faults above which the prescription speaks of the decoder and of negatives."""
+
+FLOOR = 0.25
+"""A score whose upper limit lies below this is hardly ever right."""
 
 
 class PrescribeRecipe(Recipe):
@@ -34,31 +44,126 @@ class PrescribeRecipe(Recipe):
     )
     n: int = Field(default=4000, ge=1, description="training rows in all")
     good_enough: float = Field(default=0.95, ge=0, le=1, description="a score from which nothing is prescribed")
+    worth: float = Field(
+        default=0.01, ge=0, lt=1, description="least gain (a share) that a setting's interval must show"
+    )
 
 
 def prescribe(recipe: PrescribeRecipe, root: Path) -> Run:
-    """Write `prescription.json` and `recipe.toml`. Raises BadInput where nothing is left to treat."""
+    """Write `prescription.json`, and `recipe.toml` or `wrappers.toml` where there is something for it.
+
+    `readings.jsonl` holds the diagnosis's readings and, behind them, those of the prescription, so that a page of this
+    run shows both. Raises BadInput where nothing is left to treat of a model that can be trained.
+    """
     diagnosis = Run.find(Path(recipe.run))
-    readings = [Reading.model_validate(row) for row in diagnosis.rows("readings")]
-    scores = {str(r.by["subtask"]): r for r in readings if r.probe == "subtask" and r.name == "ok" and len(r.by) == 1}
-    treated = _treated(scores, recipe)
-    settings = diagnosis.read("recipe")
-    shares = _shares(scores, treated, recipe.replay)
-    reasons = [_reason(name, share, scores[name], readings, name in treated) for name, share in shares.items()]
-    mixture = ",".join(f"{name}={share:.4f}" for name, share in shares.items())
-    build = {"source": settings["source"], "split": "train", "subtask": mixture, "n": recipe.n, "seed": 1}
-    notes = {"build": "rows: " + "; ".join(f"{r['subtask']} {r['share']:.0%}: {r['reason']}" for r in reasons)}
-    trained = {"model": _trainable(settings["model"]), "method": "sft"}
+    found = Findings.of(diagnosis, recipe.worth)
+    trains = _treatments.can_train(found.model)
+    treated = _treated(found.scores, recipe) if trains else []
+    shares = _shares(found.scores, treated, recipe.replay) if treated else {}
+    looked = [rule(found) for rule in RULES]
+    if treated:
+        looked = [
+            _treatments.mixture(found, shares, treated, recipe.good_enough),
+            _treatments.negatives(found, recipe.n),
+            _treatments.order(found, treated),
+            _treatments.adapter(found, treated),
+            *looked,
+        ]
+    remedies = sorted((r for r in looked if isinstance(r, Remedy)), key=_rank)
+    if trains and not treated and not remedies:
+        raise BadInput(
+            f"every sub-task of {recipe.run} scores at least {recipe.good_enough:.0%}",
+            "nothing to treat on this source: diagnose on a harder one",
+        )
     inputs = {"diagnosis": diagnosis.folder.name}
-    with Run.open(root, "prescribe", "mixture", recipe.model_dump(), inputs, unnamed={"run"}) as run:
+    name = "mixture" if trains else "wrappers"
+    with Run.open(root, "prescribe", name, recipe.model_dump(), inputs, unnamed={"run"}) as run:
         if not run.is_done:
-            run.write(
-                "prescription", {"mixture": shares, "reasons": reasons, "advice": _advice(readings), "build": build}
-            )
-            head = f"# callgrain train {run.folder}/recipe.toml\n"
-            write_atomic(run.folder / "recipe.toml", [(head + to_toml({**trained, "build": build}, notes)).encode()])
-            run.finish({"treated": treated})
+            passed = [p for p in looked if isinstance(p, Passed)]
+            written = _written(recipe, found, shares, treated)
+            _write(run, found, written, remedies, passed)
+            about = {**_about(found), "command": f"callgrain prescribe {shlex.quote(recipe.run)}"}
+            run.finish({"treated": treated, "remedies": [r.kind for r in remedies], **about})
     return run
+
+
+def _about(found: Findings) -> dict[str, Any]:
+    """What a page says of the diagnosis behind the prescription."""
+    return {name: found.settings[name] for name in ("model", "source", "seed") if name in found.settings}
+
+
+def _rank(remedy: Remedy) -> tuple[bool, bool, float]:
+    """Settings and rows by what they are shown to gain at least, bounds behind measured gains, the rest last."""
+    gain = remedy.gain
+    return gain is None, bool(gain and gain.is_bound), -(gain.low if gain else 0.0)
+
+
+def _written(
+    recipe: PrescribeRecipe, found: Findings, shares: dict[str, float], treated: Sequence[str]
+) -> dict[str, Any]:
+    """The parts of `prescription.json` that speak of rows."""
+    reasons = [_reason(name, share, found, name in treated) for name, share in shares.items()]
+    mixture = ",".join(f"{name}={share:.4f}" for name, share in shares.items())
+    build = {"source": found.source, "split": "train", "subtask": mixture, "n": recipe.n, "seed": 1} if shares else {}
+    advice = _advice(found.readings, _treatments.can_train(found.model)) + (_floor(found) if shares else [])
+    return {"mixture": shares, "reasons": reasons, "advice": advice, "build": build}
+
+
+def _floor(found: Findings) -> list[str]:
+    """A warning where shares by what is lacking were found to do harm: most sub-tasks are hardly ever right."""
+    low = [row for row in found.scores.values() if row.high is not None and row.high < FLOOR]
+    if 2 * len(low) <= len(found.scores):
+        return []
+    return [
+        f"{len(low)} of {len(found.scores)} sub-tasks are hardly ever right. Rows by what is lacking go to what is "
+        "furthest away, and did worse in a trial of ours than other shares: start with --subtask all."
+    ]
+
+
+def _write(
+    run: Run, found: Findings, written: dict[str, Any], remedies: Sequence[Remedy], passed: Sequence[Passed]
+) -> None:
+    """Every file of the run."""
+    sides = {"remedies": [r.as_json() for r in remedies], "looked_at": [p.as_json() for p in passed]}
+    run.write("prescription", {**written, **sides})
+    own = [*_readings(remedies, passed)]
+    run.replace_rows("readings", (r.model_dump(mode="json") for r in (*found.readings, *own)))
+    if written["build"]:
+        notes = {"build": "rows: " + "; ".join(_share_of(r) for r in written["reasons"])}
+        extra = {k: v for r in remedies if r.kind == "adapter" for k, v in r.setting.items()}
+        trained = {"model": _trainable(found.model), "method": "sft", **extra, "build": written["build"]}
+        head = f"# callgrain train {run.folder}/recipe.toml\n"
+        write_atomic(run.folder / "recipe.toml", [(head + to_toml(trained, notes)).encode()])
+    wrappers = [r for r in remedies if not r.is_training]
+    if wrappers:
+        notes = {r.kind: f"{r.reason}\ngain: {r.gain}\n{_applied(r)}: {r.how}" for r in wrappers}
+        head = "# Settings for whatever runs the model, the most certain gain first.\n"
+        tables = {r.kind: r.setting for r in wrappers}
+        write_atomic(run.folder / "wrappers.toml", [(head + to_toml(tables, notes)).encode()])
+
+
+def _applied(remedy: Remedy) -> str:
+    return "callgrain does it" if remedy.is_ours else "for your own client, callgrain does not do it"
+
+
+def _share_of(reason: dict[str, Any]) -> str:
+    return f"{reason['subtask']} {reason['share']:.0%}: {reason['reason']}"
+
+
+def _readings(remedies: Sequence[Remedy], passed: Sequence[Passed]) -> Iterable[Reading]:
+    """Readings `prescription/gain` by remedy in their order, and `prescription/passed`, which have no value."""
+    for place, one in enumerate(remedies, 1):
+        by: dict[str, str | int | float | bool] = {"remedy": one.kind, "order": place, "setting": one.said}
+        by |= {"reason": one.reason, "how": one.how, "ours": one.is_ours, "training": one.is_training}
+        gain = one.gain
+        if gain is None:
+            yield Reading(probe="prescription", name="gain", value=None, n=0, by=by)
+            continue
+        by |= {"of": gain.of, "at_most": gain.is_bound, "from": gain.origin}
+        n = max((row.n for row in one.because), default=0)
+        yield Reading(probe="prescription", name="gain", value=gain.value, low=gain.low, high=gain.high, n=n, by=by)
+    for one in passed:
+        yield Reading(probe="prescription", name="passed", value=None, by={"remedy": one.kind, "reason": one.reason})
 
 
 def _trainable(model: str) -> str:
@@ -71,11 +176,6 @@ def _trainable(model: str) -> str:
 def _treated(scores: dict[str, Reading], recipe: PrescribeRecipe) -> list[str]:
     """The weakest sub-tasks, worst first."""
     weak = [name for name, r in scores.items() if r.value is not None and r.value < recipe.good_enough]
-    if not weak:
-        raise BadInput(
-            f"every sub-task of {recipe.run} scores at least {recipe.good_enough:.0%}",
-            "nothing to treat on this source: diagnose on a harder one",
-        )
     return sorted(weak, key=lambda name: scores[name].value or 0.0)[: recipe.top]
 
 
@@ -89,28 +189,32 @@ def _shares(scores: dict[str, Reading], treated: list[str], replay: float) -> di
     return shares | {name: kept / len(others) for name in others if kept}
 
 
-def _reason(name: str, share: float, score: Reading, readings: list[Reading], treated: bool) -> dict[str, Any]:
+def _reason(name: str, share: float, found: Findings, treated: bool) -> dict[str, Any]:
     """Why a sub-task gets its share."""
+    score = found.scores[name]
     shown = interval_text(score.value, score.low, score.high)
     if not treated:
         return {"subtask": name, "share": share, "reason": f"replay, lest it be forgotten: {shown} now"}
-    faults = [r for r in readings if r.probe == "fault" and r.by == {"subtask": name} and r.value]
+    faults = [r for r in found.readings if r.probe == "fault" and r.by == {"subtask": name} and r.value]
     worst = max(faults, key=lambda r: (r.value or 0) * r.n, default=None)
     blame = f", mostly {worst.name} ({TABLE[worst.name].caption})" if worst and worst.name in TABLE else ""
     return {"subtask": name, "share": share, "reason": f"right in {shown} of {score.n}{blame}"}
 
 
-def _advice(readings: list[Reading]) -> list[str]:
+def _advice(readings: Sequence[Reading], trains: bool) -> list[str]:
     """What the fault profile asks for beside rows."""
     rates = {r.name: r.value or 0.0 for r in readings if r.probe == "fault" and not r.by}
     advice: list[str] = []
-    form = sum(rate for kind, rate in rates.items() if kind in TABLE and TABLE[kind].level == "form")
+    broken = next((r.value for r in readings if (r.probe, r.name) == ("form", "broken") and not r.by), None)
+    counted = sum(rate for kind, rate in rates.items() if kind in TABLE and TABLE[kind].level == "form")
+    form = counted if broken is None else broken  # rates of kinds have denominators of their own
     if form > FORM_SHARE:
         advice.append(
-            f"{form:.0%} of the replies are broken in form. Right examples alone rarely mend that: "
-            "train on negatives as well, or constrain the decoding."
+            f"{form:.0%} of the replies are broken in form. "
+            + ("Right examples alone rarely mend that: train on negatives as well, or c" if trains else "C")
+            + "onstrain the decoding."
         )
     decision = sum(rates.get(kind, 0.0) for kind in ("needless_call", "missed_question"))
-    if decision > FORM_SHARE:
+    if decision > FORM_SHARE and trains:
         advice.append("It calls where it should not: keep a quarter of `decide` rows in every later mixture.")
     return advice

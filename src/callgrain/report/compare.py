@@ -1,23 +1,29 @@
 """Two runs over the same items: paired differences, each with its interval.
 
 The same questions put to two models say far more than two scores side by side: what both
-got right or both got wrong cancels. Items that only one run holds are counted and said.
+got right or both got wrong cancels. Items that only one run holds are counted and said. Several
+sub-tasks are several looks: McNemar's exact p is corrected over them (Holm), and beside every
+difference stands the number of items that would show it, or show a few points.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 from callgrain.core.errors import BadInput
-from callgrain.core.stats import paired_difference, share
+from callgrain.core.significance import holm, mcnemar, p_of_interval
+from callgrain.core.stats import combined, interval_text, paired_difference, share
 from callgrain.core.store import Run
 from callgrain.core.types import Reading
+from callgrain.report._power import needed
 
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
+ALPHA = 0.05
+OWN = ("subtask", "fault", "count", "cost", "tier", "weakness", "grader", "prescription")
+"""Probes whose readings are compared by the items themselves, or are no figures of the model."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,15 @@ class _Item:
     kinds: frozenset[str]
 
 
-def compare(before: Run, after: Run) -> list[Reading]:
+def compare(before: Run, after: Run, points: float = 3) -> list[Reading]:
     """Readings of `after` minus `before`, over the sample keys that both hold graded.
 
     Names, all of probe `compare`: `ok_before`, `ok_after` (shares on the pairs) and
     `ok_difference` by sub-task; `macro_difference` (mean over sub-tasks); `fault_difference`
-    by kind (share of pairs that show the fault, so below 0 is better); and the counts
+    by kind (share of pairs that show the fault, so below 0 is better); `test` by sub-task, whose value is
+    McNemar's exact p corrected over the sub-tasks (Holm; in `by` as `p_holm`, beside `p`; n counts the discordant
+    pairs); `n_needed` by sub-task and points (`_power.needed`: the observed difference and `points`);
+    `reading_difference` by probe and name, for what probes read in both runs; and the counts
     `paired`, `only_before`, `only_after`, `not_graded`. Raises BadInput where nothing pairs.
     """
     old, new = _items(before), _items(after)
@@ -53,7 +62,11 @@ def compare(before: Run, after: Run) -> list[Reading]:
     for subtask, items in by_subtask.items():
         readings += _scores(subtask, items)
     readings.append(_macro([r for r in readings if r.name == "ok_difference"]))
+    readings += _tests(by_subtask)
+    for subtask, items in by_subtask.items():
+        readings += needed(subtask, *_discordant(items), len(items), points)
     readings += _faults(pairs)
+    readings += _of_probes(before, after)
     counts = {
         "paired": len(pairs),
         "only_before": len(old) - len(shared),
@@ -72,6 +85,50 @@ def word(difference: Reading) -> str:
         return NOT_SHOWN
     risen = difference.low > 0
     return BETTER if risen != (difference.name == "fault_difference") else WORSE
+
+
+def words(readings: Sequence[Reading]) -> dict[str, str]:
+    """`word` of each sub-task's difference, corrected for all of them being looked at.
+
+    `better` and `worse` where both the interval and Holm's p say so: over a whole suite without any difference,
+    at most one comparison in twenty speaks of one.
+    """
+    ps = {r.by["subtask"]: float(r.by["p_holm"]) for r in readings if (r.probe, r.name) == ("compare", "test")}
+    found = [r for r in readings if (r.probe, r.name) == ("compare", "ok_difference")]
+    return {str(r.by["subtask"]): word(r) if ps.get(r.by["subtask"], 0.0) <= ALPHA else NOT_SHOWN for r in found}
+
+
+def told(readings: Sequence[Reading], points: float) -> list[str]:
+    """What a comparison (or, with one run, its planning) comes to, in lines."""
+    mine = [r for r in readings if r.probe == "compare"]
+    found = words(mine)
+    needed_by = {str(r.by["subtask"]): r for r in mine if r.name == "n_needed" and r.by.get("of", "asked") == "asked"}
+    lines: list[str] = []
+    for subtask, row in needed_by.items():
+        n = f"n needed to see {points:g} points: {_whole(row.value)} [{_whole(row.low)}, {_whole(row.high)}], n {row.n}"
+        lines.append(f"{subtask:10} {found[subtask]}" if found.get(subtask, NOT_SHOWN) != NOT_SHOWN else "")
+        if not lines[-1]:
+            lines[-1] = f"{subtask:10} {NOT_SHOWN}; {n}" if found else f"{subtask:10} {n}"
+    own = [r for r in mine if r.name == "reading_difference"]
+    seen = surely(own)
+    for row in seen:
+        by = ", ".join(f"{k} {v}" for k, v in row.by.items() if k not in ("probe", "reading"))
+        size = interval_text(row.value, row.low, row.high, percent=False)
+        lines.append(f"{row.by['probe']}/{row.by['reading']} {by}: {size}")
+    if own:
+        lines.append(f"{len(own) - len(seen)} of {len(own)} readings of probes: {NOT_SHOWN} (Holm, over all of them)")
+    return lines
+
+
+def _whole(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.0f}"
+
+
+def surely(differences: Sequence[Reading]) -> list[Reading]:
+    """Those differences whose interval still does not hold 0 when all of them are looked at (Holm)."""
+    known = [r for r in differences if r.value is not None and r.low is not None and r.high is not None]
+    ps = holm([p_of_interval(r.value or 0.0, r.low or 0.0, r.high or 0.0) for r in known])
+    return [row for row, p in zip(known, ps, strict=True) if p <= ALPHA]
 
 
 def _items(run: Run) -> dict[str, _Item]:
@@ -110,14 +167,48 @@ def _macro(differences: Sequence[Reading]) -> Reading:
     discordant, and so would call one lucky item a proof.
     """
     k = len(differences)
-    value = down = up = 0.0
-    for row in differences:
-        middle, low, high = row.value or 0.0, row.low or 0.0, row.high or 0.0
-        value += middle / k
-        down += max(0.0, middle - low) ** 2
-        up += max(0.0, high - middle) ** 2
-    limits = max(-1.0, value - sqrt(down) / k), min(1.0, value + sqrt(up) / k)
+    value, low, high = combined([(1 / k, (row.value or 0.0, row.low or 0.0, row.high or 0.0)) for row in differences])
+    limits = max(-1.0, low or 0.0), min(1.0, high or 0.0)
     return _reading("macro_difference", (value, *limits), sum(row.n for row in differences), {"subtasks": k})
+
+
+def _discordant(pairs: Sequence[tuple[_Item, _Item]]) -> tuple[int, int]:
+    """(gained, lost): pairs that changed one way, and the other."""
+    return sum(new.ok and not old.ok for old, new in pairs), sum(old.ok and not new.ok for old, new in pairs)
+
+
+def _tests(by_subtask: Mapping[str, Sequence[tuple[_Item, _Item]]]) -> list[Reading]:
+    counts = {name: _discordant(items) for name, items in by_subtask.items()}
+    ps = [mcnemar(*both) for both in counts.values()]
+    return [
+        _reading("test", (p_holm, None, None), sum(both), {"subtask": name, "p": p, "p_holm": p_holm})
+        for (name, both), p, p_holm in zip(counts.items(), ps, holm(ps), strict=True)
+    ]
+
+
+def _of_probes(before: Run, after: Run) -> list[Reading]:
+    """Differences of what probes read in both runs.
+
+    Fits and curves do not pair by item: the two intervals are combined (MOVER), which is wider than a paired
+    difference where the same items were asked, and so errs on the side of not shown.
+    """
+    old, new = (
+        {(r.probe, r.name, tuple(sorted(r.by.items()))): r for r in _readings_of(run) if r.probe not in OWN}
+        for run in (before, after)
+    )
+    out: list[Reading] = []
+    for key in new:
+        if key not in old or None in (old[key].low, new[key].low):
+            continue
+        one, other = new[key], old[key]
+        figure = combined([(1.0, (one.value, one.low, one.high)), (-1.0, (other.value, other.low, other.high))])
+        about = {**one.by, "probe": one.probe, "reading": one.name}
+        out.append(_reading("reading_difference", figure, min(one.n, other.n), about))
+    return out
+
+
+def _readings_of(run: Run) -> list[Reading]:
+    return [Reading.model_validate(row) for row in run.rows("readings")]
 
 
 def _faults(pairs: Sequence[tuple[_Item, _Item]]) -> list[Reading]:
@@ -141,7 +232,7 @@ def _reading(
     name: str,
     interval: Iterable[float | None],
     n: int,
-    by: dict[str, str] | dict[str, int] | None = None,
+    by: Mapping[str, str | int | float | bool] | None = None,
 ) -> Reading:
     value, low, high = interval
     return Reading(probe="compare", name=name, value=value, low=low, high=high, n=n, by=dict(by or {}))

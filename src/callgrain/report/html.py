@@ -32,6 +32,8 @@ PANELS = (
     "confidence", "reliability", "diversity", "retrieval", "modularity", "cost",
 )  # fmt: skip
 """Reading order of the built-in panels: what to do, what it can carry, where it breaks, how far to trust it, why."""
+KEYLESS = frozenset({"metamorphic"})
+"""Probes that read no key: a wrong verdict on what they asked says nothing."""
 _OPEN_PANELS = 3
 """Weakest sub-tasks whose slices and measures stand open; the others are one click away."""
 
@@ -73,6 +75,7 @@ def _probed(run: Run, readings: Sequence[Reading], beside: bool) -> dict[str, An
     return {
         "drawn": sections,
         "asked_by": tallies,
+        "keyless": KEYLESS,
         "worst": examples(run, [name for name, _, _ in sections], tallies, PROBES),
         "rows_at": ("readings.jsonl", "samples.jsonl", "replies.jsonl", "probe_verdicts.jsonl") if beside else (),
     }
