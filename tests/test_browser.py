@@ -11,7 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from callgrain.core import plugins
+from callgrain.core.types import Reading
+from callgrain.probes._diagnose import DiagnoseRecipe, diagnose, readings, write_readings
 from callgrain.report.html import write_page
+from cases import FIXTURES
 from test_report import EVIL, card_readings, form_readings, grade_readings, make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -22,11 +26,14 @@ FLAGS = (
 PROBE = """<script>
 const root = document.documentElement, wide = root.scrollWidth, out = [];
 for (const box of document.querySelectorAll("body *"))
-  if (!box.closest(".unseen, .skip, svg") && box.getBoundingClientRect().right > innerWidth + 1)
+  if (!box.closest(".unseen, .skip, svg, .wide") && box.getBoundingClientRect().right > innerWidth + 1)
     out.push(box.tagName + "." + box.className);
 document.title = JSON.stringify({wide, inner: innerWidth, out,
   paper: getComputedStyle(document.body).backgroundColor, asked: performance.getEntriesByType("resource").length});
 </script>"""
+
+NEED_MORE = {"confidence", "modularity", "prescription"}
+"""Panels whose readings a text model, or a diagnosis alone, does not give."""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
 
@@ -66,7 +73,38 @@ def carded(tmp_path_factory) -> str:
     return write_page(run).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("width", "which"), [(390, "source"), (1200, "source"), (390, "carded"), (800, "carded")])
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory) -> str:
+    """Every probe on a catalogue whose names, descriptions, requests and values are hostile; each panel is there."""
+    folder = tmp_path_factory.mktemp("suite")
+    rows = (FIXTURES / "joined" / "requests.jsonl").read_text(encoding="utf-8")
+    evil = json.dumps(EVIL)[1:-1]
+    for name in ("Skarne", "Kind of bird", "Height of the tide"):
+        rows = rows.replace(name, evil)
+    rows = rows.replace("get_tide", f"get_tide{evil}").replace("Friday", f"Friday {evil}")
+    (folder / "evil.jsonl").write_text(rows, encoding="utf-8")
+    model = "scripted:wrong_value=0.2,missing_call=0.1"
+    mild = {"model": model, "subtask": "full,nest,slots,names"}
+    hostile = DiagnoseRecipe.resolve({**mild, "source": f"jsonl:{folder}/evil.jsonl", "probe": "all", "n": 14})
+    plain = DiagnoseRecipe.resolve({**mild, "source": "toolworld:full", "probe": "all", "n": 8})
+    found = [r for recipe in (plain, hostile) for r in readings(diagnose(recipe, folder))]
+    found += [
+        Reading(probe="modularity", name="contrast", value=0.3, low=0.1, high=0.5, n=3, by={"arm": EVIL}),
+        Reading(probe="tier", name=EVIL, value=None, by={"needs": "weights", "has": EVIL}),
+    ]
+    run = diagnose(hostile, folder)
+    write_readings(run, found)
+    text = write_page(run).read_text(encoding="utf-8")
+    shown = set(re.findall(r'<section id="p-(\w+)"', text))
+    assert shown >= set(plugins.names("panels")) - NEED_MORE
+    assert EVIL not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("width", "which"),
+    [(390, "source"), (1200, "source"), (390, "carded"), (800, "carded"), (390, "suite"), (1200, "suite")],
+)
 def test_page_fits_its_window_and_logs_nothing(request, which, tmp_path, width):
     source = request.getfixturevalue(which)
     # A window is never narrower than 500 px, so the page under test stands in a frame that is.

@@ -51,7 +51,8 @@ class Secrets:
         dumped: dict[str, Any] = reply.model_dump(mode="json")
         tokens = "".join(reply.tokens or ())
         split = _without(tokens, self._long) != tokens
-        hidden = self.hide_in(dumped | ({"tokens": None, "logprobs": None} if split else {}))
+        by_token = dict.fromkeys(("tokens", "logprobs", "margins", "entropies")) if split else {}
+        hidden = self.hide_in(dumped | by_token)
         return reply if hidden == dumped else Reply.model_validate(hidden)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from callgrain.core.errors import UnknownName
+from callgrain.core.protocols import Tier
 from callgrain.core.types import Prompt, Reply
 from callgrain.models import _experts
 from callgrain.models._load import load
@@ -37,6 +38,7 @@ class Experts:
     """
 
     settings = ExpertsRecipe
+    tier: Tier = "scores"
 
     def __init__(self, rest: str, **options: Any) -> None:
         recipe = ExpertsRecipe.resolve(options)

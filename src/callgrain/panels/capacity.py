@@ -1,4 +1,4 @@
-"""The capacity card: limits of the model, each where it was measured, and what they foretell."""
+"""The capacity card: limits of the model, and what they foretell."""
 
 from __future__ import annotations
 

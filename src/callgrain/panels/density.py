@@ -1,4 +1,4 @@
-"""Density: a curve for each load, with its class and where it crosses 90 and 50 %.
+"""A curve for each load, its class, and where it crosses 90 and 50 %.
 
 A crossing outside of what was asked is said as such ("beyond 64"), never drawn.
 """

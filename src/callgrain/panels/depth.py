@@ -1,4 +1,4 @@
-"""Success by depth and width, what each factor costs, and the ledger of calls."""
+"""Success by depth and width, what each costs, the ledger of calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ladder: lost points by oracle, from as it is to everything put right."""
+"""Lost points by oracle, from as it is to everything put right."""
 
 from __future__ import annotations
 

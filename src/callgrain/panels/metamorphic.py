@@ -1,4 +1,4 @@
-"""Relations that need no key: what moved that had to, and what moved that had not."""
+"""What moved that had to, and what moved that had not; without a key."""
 
 from __future__ import annotations
 

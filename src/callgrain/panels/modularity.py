@@ -1,4 +1,4 @@
-"""Which skill breaks when another's weights are taken away, beside controls in which a mask means nothing."""
+"""Which skill breaks without another's weights, beside the controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The twin table: every least change, what it does to what was right, and its opposite beside it."""
+"""The twin table: every least change, and its opposite beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the model can carry: a law of its loads, tested on held-out tasks.
+"""What the model can carry: a law of loads, tested on held-out tasks.
 
 One logistic law over everything that was asked intact (the pool, the density axes, the compositions): tools shown,
 calls due, arguments of the fullest call, depth, turns so far, and the sub-task. It is fitted on some traces and

@@ -1,4 +1,4 @@
-"""Instructions taken away or dealt out wrongly; targets stay as they are.
+"""Instructions taken away, or dealt out wrongly; targets stay.
 
 `blanked,what=descriptions,seed=0:SOURCE`: the train-time half of the question whether a model uses what it is told
 (Kung and Peng 2023, arXiv 2305.11383, on functions). `what` is `descriptions` (names, types, enums and what is required
