@@ -36,7 +36,7 @@ def test_the_tour_runs_as_it_stands(tmp_path: Path) -> None:
             done = run(block["body"], tmp_path)
             assert done.returncode == 0, f"{block['body']}\n{done.stdout}\n{done.stderr}"
             ran.append(done.stdout)
-    assert len(ran) == 4, "the README's blocks are not where this test looks for them"
+    assert len(ran) == 5, "the README's blocks are not where this test looks for them"
     assert "refund_order(order_id, amount, reason?)" in ran[0]
     built = Path(tmp_path / ran[1].strip().splitlines()[-1])
     assert len((built / "rows.jsonl").read_text(encoding="utf-8").splitlines()) > 100
@@ -44,9 +44,12 @@ def test_the_tour_runs_as_it_stands(tmp_path: Path) -> None:
     folder = Path(tmp_path / ran[2].strip().splitlines()[-1])
     assert (folder / "report.html").stat().st_size > 10_000
     assert "missing_argument" in ran[2]
-    assert re.search(r"50\.0 %.*\(4\)", ran[3]), ran[3]
-    assert "wrong_type" in ran[3]
-    graded = Path(tmp_path / ran[3].strip().splitlines()[-1])
+    probed = (Path(tmp_path / ran[3].strip().splitlines()[-1]) / "report.html").read_text(encoding="utf-8")
+    assert 'id="p-shift"' in probed
+    assert 'id="p-metamorphic"' in probed
+    assert re.search(r"50\.0 %.*\(4\)", ran[4]), ran[4]
+    assert "wrong_type" in ran[4]
+    graded = Path(tmp_path / ran[4].strip().splitlines()[-1])
     assert "probably meant" in (graded / "report.html").read_text(encoding="utf-8")
 
 

@@ -12,10 +12,11 @@ from callgrain.cli._verbs import recipe_verb
 from callgrain.core.errors import BadInput
 from callgrain.core.store import Run, home
 from callgrain.corpus.prescribe import PrescribeRecipe, prescribe
+from callgrain.panels._markup import sayings
 from callgrain.probes._diagnose import DiagnoseRecipe, diagnose, readings
 from callgrain.report._power import planned
 from callgrain.report.compare import compare, told
-from callgrain.report.html import write_page
+from callgrain.report.html import drawn, write_page
 from callgrain.report.tables import print_tables
 
 
@@ -39,6 +40,9 @@ def _diagnose(recipe: DiagnoseRecipe, terminal: Terminal) -> None:
             terminal.json(reading.model_dump(mode="json"))
     else:
         print_tables(found)
+        for _, title, body in drawn(found):
+            for saying in sayings(body):
+                terminal.line(f"{title}: {saying}")
         if summary["set_aside"]:
             terminal.line(f"{summary['set_aside']:,} lines of the source could not be read and were set aside:")
             for place in run.read("pool")["set_aside_first"]:
@@ -46,9 +50,9 @@ def _diagnose(recipe: DiagnoseRecipe, terminal: Terminal) -> None:
         page = write_page(run)
         terminal.line(f"page: {page}")
         terminal.done(run.folder)
-    failed = summary["failures"] / max(1, summary["samples"])
+    failed = summary["failures"] / max(1, summary["pool"])
     if failed > recipe.fail_on_error:
-        typer.echo(f"callgrain: {summary['failures']} of {summary['samples']} requests got no reply", err=True)
+        typer.echo(f"callgrain: {summary['failures']} of {summary['pool']} requests got no reply", err=True)
         raise typer.Exit(1)
 
 

@@ -25,7 +25,7 @@ def share(hits: int, n: int) -> tuple[float | None, float | None, float | None]:
     """
     if n == 0:
         return None, None, None
-    return _wilson(hits, n, Z)
+    return wilson(hits, n, Z)
 
 
 def paired_difference(
@@ -65,7 +65,7 @@ def difference(
     """
     if 0 in n:
         return None, None, None
-    (p1, low1, high1), (p2, low2, high2) = _wilson(hits[0], n[0], z), _wilson(hits[1], n[1], z)
+    (p1, low1, high1), (p2, low2, high2) = wilson(hits[0], n[0], z), wilson(hits[1], n[1], z)
     gap = p1 - p2
     return gap, gap - sqrt((p1 - low1) ** 2 + (high2 - p2) ** 2), gap + sqrt((high1 - p1) ** 2 + (p2 - low2) ** 2)
 
@@ -95,7 +95,8 @@ def combined(
     return value, value - sqrt(down), value + sqrt(up)
 
 
-def _wilson(hits: float, n: float, z: float) -> tuple[float, float, float]:
+def wilson(hits: float, n: float, z: float = Z) -> tuple[float, float, float]:
+    """(value, low, high) of a share by Wilson's score interval; `hits` and `n` may be effective numbers."""
     p, z2 = hits / n, z * z
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = z * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
@@ -156,7 +157,7 @@ def clustered_share(hits: Sequence[bool], clusters: Sequence[str]) -> tuple[floa
         return share(sum(hits), n)
     spread = sum((sum(found) - p * len(found)) ** 2 for found in groups.values()) * count / (count - 1) / n**2
     effect = max(1.0, spread / (p * (1 - p) / n)) if 0 < p < 1 else n / count
-    return _wilson(p * n / effect, n / effect, _t_quantile(count - 1))
+    return wilson(p * n / effect, n / effect, t_quantile(count - 1))
 
 
 def _widening(values: Sequence[float], clusters: Sequence[str]) -> float | None:
@@ -170,10 +171,10 @@ def _widening(values: Sequence[float], clusters: Sequence[str]) -> float | None:
         return None
     alone = sum((v - middle) ** 2 for v in values) / n**2
     together = sum(total**2 for total in groups.values()) * count / (count - 1) / n**2
-    return sqrt(max(1.0, together / alone) if alone else n / count) * _t_quantile(count - 1) / Z
+    return sqrt(max(1.0, together / alone) if alone else n / count) * t_quantile(count - 1) / Z
 
 
-def _t_quantile(degrees: int) -> float:
+def t_quantile(degrees: int) -> float:
     """97.5 % quantile of Student's t; Cornish and Fisher's expansion, within 1 % from 5 degrees on."""
     if degrees < 5:
         return (12.706, 4.303, 3.182, 2.776)[degrees - 1]
@@ -199,7 +200,7 @@ def bootstrap(
     known = sorted(v for v in found if v is not None)
     if len(known) < 0.9 * draws or known[0] == known[-1]:
         return value, None, None
-    tail = NormalDist().cdf(-_t_quantile(len(groups) - 1) * sqrt(len(groups) / (len(groups) - 1)))
+    tail = NormalDist().cdf(-t_quantile(len(groups) - 1) * sqrt(len(groups) / (len(groups) - 1)))
     return value, known[round(tail * (len(known) - 1))], known[round((1 - tail) * (len(known) - 1))]
 
 

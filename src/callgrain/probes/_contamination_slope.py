@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
-from callgrain.core.stats import _t_quantile as t_quantile  # pyright: ignore[reportPrivateUsage]
+from callgrain.core.stats import t_quantile
 
 LEAST = 4
 """Clusters below which no interval is given."""

@@ -11,8 +11,7 @@ from callgrain.probes._pool import Pool
 from callgrain.sources._edits import derived
 from callgrain.sources._folder import SkipError
 from callgrain.sources._pool import gold_tools, is_right_too
-from callgrain.sources.joined import _agree as agree  # pyright: ignore[reportPrivateUsage] the same rule of what joins
-from callgrain.sources.joined import joint, part
+from callgrain.sources.joined import agree, joint, part
 
 
 def calls_axis(pool: Pool, rng: Random) -> Iterator[Sample]:

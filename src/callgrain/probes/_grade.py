@@ -270,7 +270,7 @@ def _items(run: Run) -> Iterator[Item]:
     replies = {row["key"]: Reply.model_validate(row["reply"]) for row in run.rows("replies")}
     for row in run.rows("samples"):
         sample = Sample.model_validate(row["sample"])
-        reply = replies[row["key"]]
+        reply = replies[sample.key]
         absent = reply.fault == ABSENT
         yield Item(sample.origin.row, sample, reply, trace=row["trace"], probe=row["probe"], absent=absent)
 

@@ -14,7 +14,7 @@ from callgrain.probes._shift_twins import plain
 from callgrain.sources._edits import derived
 from callgrain.sources._pool import Pool, gold_tools
 from callgrain.sources._toolworld_graph import LABELS, Plan
-from callgrain.sources._toolworld_words import THEN, Ambiguous, _clause  # pyright: ignore[reportPrivateUsage]  its words
+from callgrain.sources._toolworld_words import THEN, Ambiguous, clause_of
 from callgrain.sources._wrapping import SkipError
 from callgrain.sources.toolworld import ALIKE
 from callgrain.tools._catalogue import open_world
@@ -46,7 +46,7 @@ def deeper(trace: Trace, others: Pool, rng: Random) -> Trace:
             continue
         plan = Plan("nest", longer, (*parents, (len(calls) - 1,)), results)
         try:
-            clause = _clause(world, plan, len(calls), rng, "")
+            clause = clause_of(world, plan, len(calls), rng, "")
         except Ambiguous:
             continue
         text = _joined(trace.messages[0].text, clause, world.style, rng)

@@ -19,7 +19,7 @@ from callgrain.sources._wrapping import SkipError
 from callgrain.sources.masked import drawn
 from callgrain.sources.reworded import respelt
 from callgrain.sources.toolworld import ALIKE
-from callgrain.sources.twinned import _exchanged, without_value  # pyright: ignore[reportPrivateUsage]  one rule of both
+from callgrain.sources.twinned import exchanged, without_value
 from callgrain.subtasks._cut import done, predecessors, tidy
 from callgrain.tools._catalogue import ToolError
 from callgrain.tools._execute import references, resolved, shape
@@ -72,7 +72,7 @@ def no_tool(trace: Trace, others: Pool, rng: Random) -> Trace:
     del rng
     plain(trace)
     unused(trace)
-    tools = _exchanged(trace, gold_tools(trace), _strangers(trace, others))
+    tools = exchanged(trace, gold_tools(trace), _strangers(trace, others))
     gold, traits = Answer(decision="decline"), {"kind": "decline", **NO_CALL}
     return derived(trace, "no_tool", tools=tools, gold=gold, results=(), reply="", traits=traits)
 

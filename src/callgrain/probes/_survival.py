@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log
 
-from callgrain.core.stats import Z
-from callgrain.core.stats import _wilson as wilson  # pyright: ignore[reportPrivateUsage]
+from callgrain.core.stats import Z, wilson
 
 Life = tuple[int, bool]
 """Turns that one chain was watched for, and whether the last of them went wrong (else it is censored after it)."""

@@ -75,6 +75,11 @@ def change(pairs: Sequence[CompareRow], macro: Reading | None) -> tuple[Markup, 
     return title, lede
 
 
+def by_probes(said: Sequence[str]) -> tuple[Markup, list[Markup]]:
+    """Title and sentences of a run that has no scores, but whose probes found something."""
+    return Markup("What the probes found."), [Markup("{}").format(sentence) for sentence in said[:2]]
+
+
 def form_cost(rows: Sequence[FormRow], misses: Sequence[tuple[str, Reading]], known: Mapping[str, str]) -> list[Markup]:
     """A sentence on replies lost by form alone, and what mends it, where over all they are many.
 

@@ -51,14 +51,15 @@ def write_page(
     path = out or run.folder / "report.html"
     readings = tables.read_readings(run)
     compared = compare(before, run) if before is not None else []
+    probed = _probed(run, readings, path.parent == run.folder)
     page = (
         _environment()
         .from_string(_asset("page.html.j2"))
         .render(
             css=Markup(_asset("page.css")),  # noqa: S704 - our own file
-            **_diagnosis(run, readings, compared),
+            **_diagnosis(run, readings, compared, probed["drawn"]),
             **_graders(readings),
-            **_probed(run, readings, path.parent == run.folder),
+            **probed,
             **_comparison(compared, before),
             **_about(run),
             **_extras(extra or {}),
@@ -117,7 +118,12 @@ def _asset(name: str) -> str:
     return files("callgrain.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _diagnosis(run: Run, readings: Sequence[Reading], compared: Sequence[Reading]) -> dict[str, Any]:
+Sections = Sequence[tuple[str, str, Markup]]
+
+
+def _diagnosis(
+    run: Run, readings: Sequence[Reading], compared: Sequence[Reading], sections: Sections
+) -> dict[str, Any]:
     """What the run alone has to say."""
     rows = tables.subtask_table(readings)
     tallies = tally(run)
@@ -125,6 +131,8 @@ def _diagnosis(run: Run, readings: Sequence[Reading], compared: Sequence[Reading
     title, lede = _finding.finding(rows, tallies)
     if not any(row.score.value is not None for row in rows):
         title, lede = _finding.without_scores(_grader.card_totals(readings), _grader.grade_grids(readings))
+        said = [saying for _, _, body in sections for saying in _markup.sayings(body)[:1]]
+        title, lede = _finding.by_probes(said) if said else (title, lede)
     lede = [*lede, *_finding.form_cost(form, misses, NEAR_MISSES)]
     changed = None
     if compared:

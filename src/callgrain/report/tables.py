@@ -18,7 +18,7 @@ from callgrain.core.store import Run
 from callgrain.core.types import Reading
 from callgrain.panels._words import amount, inert, percent, points, whole
 from callgrain.report._grader import agreement, card_totals, grade_grids
-from callgrain.report.compare import word
+from callgrain.report.compare import word, words
 from callgrain.verify.faults import LEVELS, TABLE
 
 if TYPE_CHECKING:
@@ -215,13 +215,15 @@ def count_table(readings: Iterable[Reading]) -> list[Reading]:
 
 
 def comparison_table(readings: Iterable[Reading]) -> list[CompareRow]:
-    """Before and after by sub-task, the greatest gain first."""
+    """Before and after by sub-task, the greatest gain first; the words are corrected for all being looked at."""
+    compared = [row for row in readings if row.probe == "compare"]
+    said = words(compared)
     parts: dict[str, dict[str, Reading]] = defaultdict(dict)
-    for row in readings:
-        if row.probe == "compare" and set(row.by) == {"subtask"}:
+    for row in compared:
+        if set(row.by) == {"subtask"}:
             parts[str(row.by["subtask"])][row.name] = row
     rows = [
-        CompareRow(subtask, part["ok_before"], part["ok_after"], part["ok_difference"], word(part["ok_difference"]))
+        CompareRow(subtask, part["ok_before"], part["ok_after"], part["ok_difference"], said[subtask])
         for subtask, part in parts.items()
     ]
     return sorted(rows, key=lambda r: (-(r.difference.value or 0.0), r.subtask))
@@ -283,8 +285,8 @@ def _grader_tables(readings: Sequence[Reading]) -> list[Table]:
     """Totals alone: what each grader flags and refuses, and what several say of the same replies."""
     card = _table("graders, on replies made on purpose", "grader", "figure", "share", "n")
     for total in card_totals(readings):
-        for words, row in total.figures:
-            _add(card, total.grader, words, _figure(row), str(row.n))
+        for what, row in total.figures:
+            _add(card, total.grader, what, _figure(row), str(row.n))
         for row in total.left_out:
             _add(card, total.grader, f"{row.name}, in no share", f"{row.value or 0:.0f}", str(row.n))
     said = _table("graders side by side, on the same replies", "of", "grader", "right", "n")

@@ -45,7 +45,7 @@ def request(world: Universe, plan: Plan, rng: Random, missing: str = "") -> str:
 def body(world: Universe, plan: Plan, rng: Random, missing: str = "") -> str:
     """The clauses of a plan, joined as its kind demands."""
     level = world.style
-    clauses = [_clause(world, plan, n, rng, missing) for n in range(len(plan.calls))]
+    clauses = [clause_of(world, plan, n, rng, missing) for n in range(len(plan.calls))]
     if plan.kind == "chain" and rng.random() < 0.5:
         joint = " then " if level == "micro" else ", then "
         return "first " + joint.join(clauses)
@@ -63,7 +63,8 @@ def _cue_words(world: Universe, plan: Plan) -> set[str]:
     return {c.split()[0] for call in plan.calls for p in world.specs[call.name].params for c in p.cues}
 
 
-def _clause(world: Universe, plan: Plan, index: int, rng: Random, missing: str) -> str:
+def clause_of(world: Universe, plan: Plan, index: int, rng: Random, missing: str) -> str:
+    """The words for one call of a plan; `missing` leaves out a parameter. Raises Ambiguous."""
     call, spec = plan.calls[index], world.specs[plan.calls[index].name]
     said = {name: _value(world, plan, index, name, rng) for name in call.arguments if name != missing}
     said_missing = {missing: spec.by_name[missing].vague} if missing and spec.by_name[missing].vague else {}

@@ -56,7 +56,7 @@ class Joined(Grouping):
                 for place in places:
                     other = waiting[place]
                     alike = {c.name for c in other.gold.calls} == {c.name for c in chosen[0].gold.calls}
-                    if (alike or not only_same) and (same or not alike) and _agree(chosen, other):
+                    if (alike or not only_same) and (same or not alike) and agree(chosen, other):
                         chosen.append(waiting.pop(place))
                         if len(chosen) == size:
                             break
@@ -95,7 +95,7 @@ def part(trace: Trace) -> Trace:
     return trace.model_copy(update={"messages": messages, "traits": {**trace.traits, "flattened": True}})
 
 
-def _agree(chosen: Sequence[Trace], other: Trace) -> bool:
+def agree(chosen: Sequence[Trace], other: Trace) -> bool:
     """Whether `other` can stand beside `chosen`: tools, calls, system turn and world."""
     known = {tool.name: tool for trace in chosen for tool in trace.tools}
     if len(known) + sum(tool.name not in known for tool in other.tools) > TOOLS:

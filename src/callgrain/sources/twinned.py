@@ -73,7 +73,7 @@ class Twinned(Grouping):
             others = [*others, *held]
             trace = trace.model_copy(update={"tools": tuple(tool for tool in trace.tools if tool not in held)})
         yield _twin(trace, "original", trace.key)
-        yield _twin(trace, "no_tool", trace.key, tools=_exchanged(trace, own, others), gold=_DECLINE)
+        yield _twin(trace, "no_tool", trace.key, tools=exchanged(trace, own, others), gold=_DECLINE)
         shown = list(trace.tools)
         shown.insert(rng.randrange(len(shown) + 1), others[-1])
         yield _twin(trace, "added", trace.key, tools=tuple(shown))
@@ -96,7 +96,7 @@ def _twin(trace: Trace, twin: str, pair: str, **changes: Any) -> Trace:
     return derived(trace, twin, traits=traits, **changes)
 
 
-def _exchanged(trace: Trace, own: Sequence[Tool], others: Sequence[Tool]) -> tuple[Tool, ...]:
+def exchanged(trace: Trace, own: Sequence[Tool], others: Sequence[Tool]) -> tuple[Tool, ...]:
     """The tools with others in the place of `own`, as many as before, so that the number tells nothing.
 
     What might do the same as one of `own` goes.
