@@ -1,4 +1,4 @@
-"""Weak students made on purpose, and three trainings of each at equal budget: prescribed, uniform, opposite.
+"""Weak students made on purpose, and trainings of each at equal budget on mixtures by several rules.
 
 A student is `tiny` after a short fine-tuning on rows of which those of one sub-task are spoiled in one named way and
 the others are right, so that one grain is weak and the rest is not; a fourth student is `tiny` itself on a trade
@@ -7,7 +7,7 @@ that it does not know. Each is diagnosed on one split, prescribed for, trained, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -28,9 +28,11 @@ from callgrain.probes._graded import SUBTASKS
 from callgrain.sources._open import open_source
 from callgrain.verify.spoil import spoil
 
-ARMS = ("prescribed", "uniform", "opposite")
+ARMS = ("prescribed", "uniform", "opposite", "learnable", "hedged")
 TREATED = 3
 """Sub-tasks that an opposite prescription treats: as many as a prescription does."""
+FOOTHOLD = 0.1
+"""What the arm `learnable` adds to a score, so that a sub-task that is never right still gets rows."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,19 @@ class Trial:
     harm: int
     n: int
     seeds: int
+    first: int = 0
+    """The first seed; fresh ones confirm what others have suggested."""
     students: tuple[Student, ...] = STUDENTS
+    arms: tuple[str, ...] = ARMS
 
 
 def run(trial: Trial) -> Iterator[dict[str, Any]]:
     """A row for each arm of each student and seed, those of one seed together; what is done already is not redone."""
     with Journal(trial.out / "results.jsonl") as journal:
-        for seed in range(trial.seeds):
+        for seed in range(trial.first, trial.first + trial.seeds):
             for student in trial.students:
                 model = _made(student, trial)
-                for arm in ARMS:
+                for arm in trial.arms:
                     key = f"{student.name}/{arm}/{seed}"
                     if key not in journal.keys:
                         journal.append([{"key": key, "seed": seed, **_trained(student, model, arm, seed, trial)}])
@@ -100,21 +105,39 @@ def untreated(student: Student, trial: Trial) -> Run:
 
 
 def mixtures(student: Student, model: str, trial: Trial) -> dict[str, str]:
-    """The three mixtures. The opposite one treats the strongest sub-tasks by the same rule, upside down."""
+    """The mixture of every arm, from one diagnosis."""
     diagnosis = _asked(_spec(model), student, "test", trial)
     found = prescribe(PrescribeRecipe(run=str(diagnosis.folder)), trial.out).read("prescription")
     scores = {r["by"]["subtask"]: r["value"] for r in diagnosis.rows("readings") if _is_score(r)}
-    best = sorted(scores, key=lambda name: -scores[name])[:TREATED]
-    others = [name for name in scores if name not in best]
-    replay = PrescribeRecipe(run="").replay
-    total = sum(scores[name] for name in best)
-    opposite = {name: (1 - replay) * scores[name] / total for name in best}
-    opposite |= {name: replay / len(others) for name in others}
-    return {
-        "prescribed": found["build"]["subtask"],
-        "uniform": ",".join(scores),
-        "opposite": ",".join(f"{name}={share:.4f}" for name, share in opposite.items()),
+    even = {name: 1 / len(scores) for name in scores}
+    shares: dict[str, Mapping[str, float]] = {
+        "opposite": opposite(scores),
+        "learnable": learnable(scores),
+        "hedged": {name: (share + found["mixture"].get(name, 0.0)) / 2 for name, share in even.items()},
     }
+    written = {arm: ",".join(f"{name}={share:.4f}" for name, share in by.items()) for arm, by in shares.items()}
+    return {"prescribed": found["build"]["subtask"], "uniform": ",".join(scores), **written}
+
+
+def opposite(scores: Mapping[str, float]) -> dict[str, float]:
+    """Shares that treat the strongest sub-tasks by what they have, and replay the others."""
+    best = sorted(scores, key=lambda name: -scores[name])[:TREATED]
+    return replayed({name: scores[name] for name in best}, scores)
+
+
+def learnable(scores: Mapping[str, float]) -> dict[str, float]:
+    """Shares by what is lacking times what is there to build on, over all that is not good enough."""
+    enough = PrescribeRecipe(run="").good_enough
+    return replayed({name: (1 - s) * (s + FOOTHOLD) for name, s in scores.items() if s < enough}, scores)
+
+
+def replayed(treated: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
+    """Shares in proportion to the weights of the treated, and equal parts of the replay for the other `names`."""
+    others = [name for name in names if name not in treated]
+    replay = PrescribeRecipe(run="").replay if others else 0.0
+    total = sum(treated.values())
+    shares = {name: (1 - replay) * weight / total for name, weight in treated.items()}
+    return shares | {name: replay / len(others) for name in others}
 
 
 def _is_score(row: Mapping[str, Any]) -> bool:

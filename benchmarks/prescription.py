@@ -1,8 +1,9 @@
 """Does the prescription help? Prescribed against uniform and opposite treatment of planted weaknesses, at equal budget.
 
 `python -m benchmarks.prescription training` fine-tunes weak students made from `tiny` (and `tiny` on a trade that it
-does not know) on three mixtures at equal target tokens; `python -m benchmarks.prescription wrappers` gives text models
-with planted weaknesses three sets of settings at an equal number of requests. `--quick` shows that it runs.
+does not know) on mixtures by several rules at equal target tokens (`--students`, `--arms`, `--first 10` for fresh
+seeds); `python -m benchmarks.prescription wrappers` gives text models with planted weaknesses three sets of settings at
+an equal number of requests. `--quick` shows that it runs.
 
 Intervals are paired by item. Those of trainings are given twice: over items with these trainings as they are, and over
 seeds (Student's, paired by seed); a difference is called shown where neither holds 0.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,18 @@ from benchmarks import _prescription_wrappers as wrappers
 from callgrain.core.stats import interval_text
 from callgrain.core.store import Run
 
+AIM = "prescribed minus uniform"
+AGAINST = ("prescribed", "uniform", "opposite")
+"""Arms that every arm before them, and every further one, is held against."""
+
 
 def main() -> None:
     """Print every arm and every difference; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("training", "wrappers"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--arms", default=",".join(training.ARMS), help="rules of shares, with commas")
     parser.add_argument("--budget", type=int, default=8_000, help="target tokens of a treatment")
     parser.add_argument("--harm", type=int, default=16_000, help="target tokens of the fine-tuning that plants")
     parser.add_argument("--n", type=int, default=60, help="samples a sub-task")
@@ -41,8 +49,8 @@ def main() -> None:
         return
     small = {"budget": given.budget // 6, "n": 16, "seeds": 2} if given.quick else {}
     chosen = tuple(s for s in training.STUDENTS if not given.students or s.name in given.students.split(","))
-    wanted = {k: v for k, v in vars(given).items() if k not in ("what", "quick")} | small | {"students": chosen}
-    _training(training.Trial(**wanted))
+    sides = {"students": chosen, "arms": tuple(given.arms.split(","))}
+    _training(training.Trial(**{k: v for k, v in vars(given).items() if k not in ("what", "quick")} | small | sides))
 
 
 def _wrappers(out: Path, n: int) -> None:
@@ -71,7 +79,7 @@ def _training(trial: training.Trial) -> None:
         found = _students(student, [r for r in rows if r["student"] == student.name], trial)
         if found:
             out[student.name] = found
-    shown = [f for f in out.values() if _is_shown(f["prescribed minus uniform"])]
+    shown = [f for f in out.values() if AIM in f and _is_shown(f[AIM]) and f[AIM]["value"] > 0]
     print(
         json.dumps(
             {
@@ -89,23 +97,31 @@ def _training(trial: training.Trial) -> None:
 def _students(student: training.Student, rows: list[dict[str, Any]], trial: training.Trial) -> dict[str, Any]:
     """Differences between the arms of a student, over the seeds that every arm has."""
     folders = {(r["arm"], r["seed"]): r["asked"] for r in rows}
-    seeds = [s for s in range(trial.seeds) if all((arm, s) in folders for arm in training.ARMS)]
+    every = range(trial.first, trial.first + trial.seeds)
+    seeds = [s for s in every if all((arm, s) in folders for arm in trial.arms)]
     if not seeds:
         return {}
-    oks = {a: [training.right_or_wrong(Run(trial.out / folders[a, s])) for s in seeds] for a in training.ARMS}
+    oks = {a: [training.right_or_wrong(Run(trial.out / folders[a, s])) for s in seeds] for a in trial.arms}
     before = [training.right_or_wrong(training.untreated(student, trial))] * len(seeds)
     out: dict[str, Any] = {}
-    for one, other in (("prescribed", "uniform"), ("prescribed", "opposite"), ("uniform", "opposite")):
+    for one, other in _pairs(trial.arms):
         out[f"{one} minus {other}"] = training.gap(oks[one], oks[other])
         if student.subtask:
             out[f"{one} minus {other} on {student.subtask}"] = training.gap(oks[one], oks[other], student.subtask)
-    for arm in training.ARMS:
+    for arm in trial.arms:
         out[f"{arm} minus untreated"] = training.gap(oks[arm], before)
     print(f"{student.name} ({len(seeds)} seeds)")
     for name, found in out.items():
         items, over = (interval_text(found["value"], *found[k]) for k in ("items", "seeds"))
         print(f"  {name:34} items {items:28} seeds {over:28} {'shown' if _is_shown(found) else 'no difference shown'}")
     return out
+
+
+def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
+    """What is compared: the controls among themselves, and every other rule with each of them."""
+    controls = [a for a in AGAINST if a in arms]
+    among = [(a, b) for i, a in enumerate(controls) for b in controls[i + 1 :]]
+    return among + [(a, b) for a in arms if a not in AGAINST for b in controls]
 
 
 def _is_shown(found: dict[str, Any]) -> bool:

@@ -55,7 +55,7 @@ def _asked(name: str, n: int, out: Path) -> tuple[Run, float]:
     elif name == "random":
         folder = Path(tempfile.mkdtemp())
         _random_weights(folder)
-        run = diagnose(DiagnoseRecipe(model=f"local:{folder}", **settings), out)
+        run = diagnose(DiagnoseRecipe(model=f"local:{folder}", dialect="json", **settings), out)
     else:
         with _Served() as address:
             run = diagnose(DiagnoseRecipe(model=f"remote:noise@{address}/v1", dialect="json", **settings), out)
