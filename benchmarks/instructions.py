@@ -1,7 +1,7 @@
 """Does training on instructions teach to use them? Controls at train time and at test time, four cells each.
 
-`python -m benchmarks.instructions [--seeds 3] [--budget 20000] [--out runs]`: the model in the box is fine-tuned for a trade
-that it does not know, at equal target tokens, on real rows and on rows with the same targets but no library
+`python -m benchmarks.instructions [--seeds 3] [--budget 20000] [--out runs]`: the model in the box is fine-tuned for a
+trade that it does not know, at equal target tokens, on real rows and on rows with the same targets but no library
 (`tools`), or no request (`request`); each is asked real prompts, prompts without a library and prompts without
 a request, on the same traces. A model that answers from habit does as well without what was taken away (Kung and Peng
 2023, arXiv 2305.11383). Descriptions are left alone: the dialect of the model in the box does not show them.
@@ -63,16 +63,8 @@ def main() -> None:
     _show(cells)
     real, blind = mean(cells["", ""]), mean(cells["tools", ""])
     figures = {"ours": real, "peer": blind, "ratio": real / blind if blind else None}
-    print(
-        json.dumps(
-            {
-                "name": "instructions",
-                **figures,
-                "unit": "share right, real rows against rows without a library",
-                "n": given.seeds,
-            }
-        )
-    )
+    unit = "share right, real rows against rows without a library"
+    print(json.dumps({"name": "instructions", **figures, "unit": unit, "n": given.seeds}))
 
 
 def _source(arm: str, world: str = WORLD) -> str:
@@ -90,22 +82,16 @@ def _asked(tuned: Run, given: argparse.Namespace) -> Mapping[str, float]:
     """Share right by what is taken away at test time: the mean over sub-tasks of calls that are due."""
     out: dict[str, float] = {}
     for test in ARMS:
-        settings: dict[str, Any] = {"source": _source(test), "split": "unseen_tool", "subtask": SUBTASKS}
-        recipe = DiagnoseRecipe(
-            model=f"local:{tuned.folder / 'model'}",
-            probe="subtask",
-            n=given.n,
-            max_tokens=96,
-            batch_size=64,
-            **settings,
-        )
+        more: dict[str, Any] = {"n": given.n, "max_tokens": 96, "batch_size": 64, "probe": "subtask"}
+        model = f"local:{tuned.folder / 'model'}"
+        recipe = DiagnoseRecipe(model=model, source=_source(test), split="test", subtask=SUBTASKS, **more)
         run = diagnose(recipe, given.out)
         oks: dict[str, list[bool]] = {}
         for row in run.rows("verdicts"):
             if row["subtask"] != "full" or row["traits"].get("branch", "call") == "call":
                 oks.setdefault(row["subtask"], []).append(bool(row["ok"]))
         out[test] = mean(sum(found) / len(found) for found in oks.values())
-        print(f"trained without {tuned.folder.name} asked without {test or 'nothing'}: {out[test]:.3f}", flush=True)
+        print(f"{tuned.folder.name} asked without {test or 'nothing'}: {out[test]:.3f}", flush=True)
     return out
 
 
