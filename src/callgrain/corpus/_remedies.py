@@ -130,8 +130,9 @@ def fewer(axis: str) -> Rule:
             return Passed(kind, _silent(found, "density", ""))
         if most is None or gain is None or not _worth(gain, found):
             return Passed(kind, f"more {axis} at once are not shown to hurt: {gain or 'no break was found'}", rows)
-        at = "no load at all" if rows[0].value is None else f"{_load(rows[0])} {axis}"
-        reason = f"it stays at 90 % right up to {at} at once"
+        reason = f"it stays at 90 % right up to {_load(rows[0])} {axis} at once"
+        if rows[0].value is None:
+            reason = f"it is right less than 90 % of the time with {most} {axis} already, and with more it falls"
         how = f"ask for at most {most} {axis} in one turn, and go on in the next"
         return Remedy(kind, {f"most_{axis}": most}, reason, how, rows, gain, is_ours=False)
 
@@ -160,7 +161,13 @@ def history(found: Findings) -> Remedy | Passed:
         said = f"; the best, {best}: {gains[best]}" if best else ""
         return Passed("history", f"no mitigation is shown to help{said}", (*rows,))
     why = tuple(r for r in rows if r.by["mitigation"] == best)
+    beyond = [r for r in found.all("contamination", "restored", mitigation=best) if r.low is not None and r.low > 0]
     reason = f"wrong calls in its history mislead it, and to {best} helps: {'; '.join(_of_fault(r) for r in why)}"
+    if beyond:  # it does better than behind right turns: what is mended is the length
+        why = (*why, *beyond)
+        reason = f"a long history costs it, right or wrong, and to {best} shortens it: " + "; ".join(
+            f"{_of_fault(r)} against as many right turns" for r in beyond
+        )
     how = f"{best.replace('_', ' ')} wrong turns before the history goes to the model"
     return Remedy("history", {"history": best}, reason, how, why, gains[best], is_ours=False)
 

@@ -65,7 +65,7 @@ def amount(row: Reading) -> tuple[str, str]:
     """A measure on its own scale: value and interval."""
     if row.value is None:
         return "n/a", ""
-    value = f"{row.value:.3f}".replace("-", "−")
+    value = f"{row.value:.3f}".replace("-", "−") if abs(row.value) >= 0.0005 else "0.000"
     if row.low is None or row.high is None:
         return value, "no interval"
     return value, f"[{row.low:.3f}, {row.high:.3f}]".replace("-", "−")

@@ -90,11 +90,17 @@ def _limits(readings: Sequence[Reading]) -> Markup:
 
 
 def _limit(row: Reading) -> Markup:
-    """A load; where it was not reached, beyond which."""
-    if row.value is not None:
+    """A load with its interval, whose ends may be open; where it was not reached, on which side it lies."""
+    below, beyond = row.by.get("below"), row.by.get("beyond")
+    if row.value is None:
+        side = ("below", below) if below is not None else ("beyond", beyond)
+        return mark.text(f"{side[0]} {side[1]:g}" if isinstance(side[1], int | float) else "not reached")
+    low = row.low if row.low is not None else row.by.get("low_below")
+    high = row.high if row.high is not None else row.by.get("high_beyond")
+    if (row.low is not None and row.high is not None) or low is None or high is None:
         return mark.figure(row)
-    beyond = row.by.get("beyond")
-    return mark.text(f"beyond {beyond:g}" if isinstance(beyond, int | float) else "not reached")
+    ends = f"{'' if row.low is not None else 'below '}{low:g}", f"{'' if row.high is not None else 'beyond '}{high:g}"
+    return mark.join([mark.figure(row.model_copy(update={"low": None, "high": None})), f"[{', '.join(ends)}]"])
 
 
 def _effects(mine: Sequence[Reading]) -> Markup | None:
