@@ -308,3 +308,29 @@ def test_broken_form_is_found_prescribed_for_and_mended(tmp_path: Path) -> None:
     for kind in ("retrieval", "history"):
         other = wrappers.right(patient, requests, [kind] * len(requests))
         assert sum(other) < sum(mended)
+
+
+def test_few_tools_are_a_bound_where_the_right_ones_are_not_found_and_nothing_where_that_costs_more(
+    tmp_path: Path,
+) -> None:
+    def density(low: float, high: float) -> list[dict]:
+        marks = [reading("density", "D90", (None, None, None), axis="tools", below=2)]
+        loads = [
+            reading("density", "ok", (v, v - 0.05, v + 0.05), axis="tools", load=n) for n, v in ((2, low), (64, high))
+        ]
+        drop = reading(
+            "density", "drop", (high - low, high - low - 0.1, high - low + 0.1), axis="tools", least=2, most=64
+        )
+        return [*marks, *loads, drop]
+
+    rare = reading("retrieval", "complete", (0.19, 0.14, 0.25), retriever="bm25", k=5, size=300)
+    found = remedy(prescribed(tmp_path / "bound", [*WEAK, *density(0.8, 0.05), rare])[1], "retrieval")
+    assert found["gain"]["at_most"] is True
+    assert "bm25 finds every tool that is due among 5 for 19.0 % [14.0, 25.0]" in found["reason"]
+    told = prescribed(tmp_path / "worse", [*WEAK, *density(0.9, 0.6), rare])[1]
+    assert "retrieval" not in {r["kind"] for r in told["remedies"]}
+    (passed,) = [p for p in told["looked_at"] if p["kind"] == "retrieval"]
+    assert "would cost more" in passed["reason"]
+    often = reading("retrieval", "complete", (0.95, 0.92, 0.97), retriever="bm25", k=5, size=300)
+    free = remedy(prescribed(tmp_path / "found", [*WEAK, *density(0.8, 0.05), often])[1], "retrieval")
+    assert free["gain"]["at_most"] is False

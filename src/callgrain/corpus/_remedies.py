@@ -8,6 +8,7 @@ is first widened for all of them (Bonferroni).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import floor
 
 from callgrain.core.stats import interval_text
@@ -76,10 +77,42 @@ def retrieval(found: Findings) -> Remedy | Passed:
         tried = carried or missed or "no break was found"
         return Passed("retrieval", f"neither many tools nor missing ones are shown to hurt: {tried}", (*rows, *others))
     k, why, evidence = _enough(found, limit)
+    best = _best(found, limit)
+    if best is not None and (best.high or 1.0) < COMPLETE:  # few tools help only where the right ones are among them
+        if _is_worse(found, best):
+            return Passed(
+                "retrieval", f"what retrievers find would cost more than fewer tools gain: {_finds(best)}", (best,)
+            )
+        gain, why, evidence = replace(gain, is_bound=True), f"{why}, but {_finds(best)}", (*evidence, best)
     lost = found.all("retrieval", "loss")
     cost = f"; retrieved tools instead of gold ones: {points(lost[-1])}" if lost else ""
     how = f"retrieve {k} tools for each request, and show no others (retrievers: callgrain ls retrievers)"
     return Remedy("retrieval", {"k": k}, f"{reason}; {why}{cost}", how, (*rows, *evidence, *lost), gain, is_ours=False)
+
+
+def _best(found: Findings, limit: int | None) -> Reading | None:
+    """What finds the whole gold set most often in the largest catalogue, among no more tools than the model carries.
+
+    Where that is fewer than any k that was tried, the fewest that were. None where no retriever was tried.
+    """
+    rows = [r for r in found.all("retrieval", "complete") if r.by.get("retriever") != "random" and r.value is not None]
+    largest = max((r.by["size"] for r in rows if isinstance(r.by.get("size"), int)), default=None)
+    rows = [r for r in rows if r.by.get("size") == largest]
+    most = max(limit or max((int(r.by["k"]) for r in rows), default=0), min((int(r.by["k"]) for r in rows), default=0))
+    return max((r for r in rows if int(r.by["k"]) <= most), key=lambda r: r.value or 0.0, default=None)
+
+
+def _finds(row: Reading) -> str:
+    return f"{row.by['retriever']} finds every tool that is due among {row.by['k']} for {shown(row)} only"
+
+
+def _is_worse(found: Findings, best: Reading) -> bool:
+    """Whether few tools, as far as they are found, are surely right less often than all of them."""
+    rows = [r for r in found.all("density", "ok", axis="tools") if isinstance(r.by.get("load"), int | float)]
+    if len(rows) < 2:
+        return False
+    few, many = (pick(rows, key=lambda r: float(r.by["load"])) for pick in (min, max))
+    return (best.high or 1.0) * (few.high or 1.0) < (many.low or 0.0)
 
 
 def _enough(found: Findings, limit: int | None) -> tuple[int, str, tuple[Reading, ...]]:
@@ -94,7 +127,9 @@ def _enough(found: Findings, limit: int | None) -> tuple[int, str, tuple[Reading
         k = int(enough.by["k"])
         return k, f"{enough.by['retriever']} finds every tool that is due among {k} for {shown(enough)}", (enough,)
     if limit is not None:
-        return limit, f"up to {limit} tools it stays at 90 % right", ()
+        marks = found.all("density", "D90", axis="tools")
+        carried = f"up to {limit} tools it stays at 90 % right"
+        return limit, carried if marks[0].value is not None else f"{limit} tools are the fewest that were tried", ()
     return 5, "no reading says how many: 5 hold the gold set of most requests", ()
 
 
