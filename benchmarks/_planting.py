@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from callgrain.core.canonical import text_key
 from callgrain.core.protocols import Follows, Probe
-from callgrain.core.types import Fault, Message, Prompt, Reading, Reply, Sample, Sampling, Verdict
+from callgrain.core.types import Fault, Message, Reading, Reply, Sample, Verdict
+from callgrain.models.scripted import Scripted
 from callgrain.probes._graded import Graded, subtask_of
 from callgrain.probes._pool import Abilities, Pool, draw
 from callgrain.sources._open import open_source
@@ -50,30 +50,15 @@ class Covered:
     runs: int
 
 
-class Planted:
+class Planted(Scripted):
     """A text model that is wrong exactly as often as planted; told the answers by `rehearse`, like any double."""
 
-    name = "planted"
-
     def __init__(self, chance: Chance, seed: int = 0) -> None:
-        self.chance, self.seed = chance, seed
-        self._known: dict[str, Sample] = {}
+        super().__init__(f"seed={seed}")
+        self.name, self.chance = "planted", chance
 
-    def rehearse(self, samples: Sequence[Sample]) -> None:
-        """Learn the right answers to the samples' prompts."""
-        self._known |= {_question(s.prompt): s for s in samples}
-
-    def answer(self, prompts: Sequence[Prompt]) -> list[Reply]:
-        """The right answer to each prompt, or a spoiled one."""
-        return [self._one(prompt) for prompt in prompts]
-
-    def _one(self, prompt: Prompt) -> Reply:
-        question = _question(prompt)
-        sample = self._known.get(question)
-        if sample is None:
-            return Reply(text="I was not told.", message=Message(text="I was not told."))
-        drawn = str(prompt.sampling.seed) if prompt.sampling.temperature > 0 else ""
-        rng = Random(text_key(str(self.seed), question, drawn))
+    def reply(self, sample: Sample, rng: Random) -> Reply:
+        """Right, or spoiled by one of the kinds that can be made here, at their rates."""
         point = rng.random()
         kinds = kinds_on(sample, sorted(subtask_of(sample.subtask).kinds))
         for kind, rate in _rates(self.chance(sample), kinds).items():
@@ -87,10 +72,6 @@ def _rates(chance: float | Mapping[str, float], kinds: Sequence[str]) -> dict[st
     if isinstance(chance, Mapping):
         return {kind: rate for kind, rate in chance.items() if kind in kinds}
     return {kind: (1 - chance) / len(kinds) for kind in kinds}
-
-
-def _question(prompt: Prompt) -> str:
-    return prompt.model_copy(update={"sampling": Sampling()}).key
 
 
 def simulate(samples: Iterable[tuple[str, str, Sample]], chance: Chance, seed: int) -> list[Graded]:

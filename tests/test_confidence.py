@@ -28,7 +28,6 @@ from callgrain.probes._calibration import (
     cross_fitted,
     folds_of,
     isotonic,
-    paired_mean,
 )
 from callgrain.probes._confidence_scores import ranked, stated, thresholds
 from callgrain.probes._confidence_slots import CERTAIN, scores, slots, worst
@@ -355,9 +354,9 @@ def test_a_paired_mean_is_bonett_and_prices_for_whole_differences() -> None:
 
     after, before = [True, True, False, True, False, True], [False, True, True, False, False, False]
     gaps = [float(a) - float(b) for a, b in zip(after, before, strict=True)]
-    assert paired_mean(gaps, [str(n) for n in range(6)]) == pytest.approx(stats.paired_difference(after, before))
-    twice = paired_mean(gaps * 2, [str(n % 6) for n in range(12)])
-    once = paired_mean(gaps * 2, [str(n) for n in range(12)])
+    assert stats.paired_mean(gaps, [str(n) for n in range(6)]) == pytest.approx(stats.paired_difference(after, before))
+    twice = stats.paired_mean(gaps * 2, [str(n % 6) for n in range(12)])
+    once = stats.paired_mean(gaps * 2, [str(n) for n in range(12)])
     assert twice[2] - twice[1] > once[2] - once[1]  # type: ignore[operator] # the same said twice is no more
     assert flipped([0.0] * 9, list("abcdefghi")) == 1.0
     assert flipped([1.0] * 9, list("abcdefghi")) < 0.02

@@ -37,22 +37,29 @@ def paired_difference(
     four cells' discordant ones, which keeps its coverage at small n and at the edges. Where several items are about
     one trace (`clusters`), it is widened by the design effect of the differences and by the t quantile.
     """
-    n = len(after)
-    if n != len(before):
+    if len(after) != len(before):
         raise ValueError("paired samples differ in length")
+    return paired_mean([float(a) - float(b) for a, b in zip(after, before, strict=True)], clusters)
+
+
+def paired_mean(
+    differences: Sequence[float], clusters: Sequence[str] | None = None
+) -> tuple[float | None, float | None, float | None]:
+    """(value, low, high) of a mean of differences in [-1, 1]: `paired_difference` for fractions too.
+
+    One difference of 1 and one of -1 are added, which is half a discordant pair in each cell.
+    """
+    n = len(differences)
     if n == 0:
         return None, None, None
-    gained = sum(a and not b for a, b in zip(after, before, strict=True))
-    lost = sum(b and not a for a, b in zip(after, before, strict=True))
-    p_gained, p_lost = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    middle = p_gained - p_lost
-    half = Z * sqrt((p_gained + p_lost - middle * middle) / (n + 2))
+    value, middle = sum(differences) / n, sum(differences) / (n + 2)
+    half = Z * sqrt(((sum(d * d for d in differences) + 2) / (n + 2) - middle * middle) / (n + 2))
     if clusters is not None and len(set(clusters)) < n:
-        widening = _widening([float(a) - float(b) for a, b in zip(after, before, strict=True)], clusters)
+        widening = _widening(differences, clusters)
         if widening is None:
-            return (gained - lost) / n, None, None
+            return value, None, None
         half *= widening
-    return (gained - lost) / n, max(-1.0, middle - half), min(1.0, middle + half)
+    return value, max(-1.0, middle - half), min(1.0, middle + half)
 
 
 def difference(
@@ -174,11 +181,14 @@ def _widening(values: Sequence[float], clusters: Sequence[str]) -> float | None:
     return sqrt(max(1.0, together / alone) if alone else n / count) * t_quantile(count - 1) / Z
 
 
-def t_quantile(degrees: int) -> float:
-    """97.5 % quantile of Student's t; Cornish and Fisher's expansion, within 1 % from 5 degrees on."""
+def t_quantile(degrees: int, z: float = Z) -> float:
+    """97.5 % quantile of Student's t; Cornish and Fisher's expansion, within 1 % from 5 degrees on.
+
+    Another normal quantile `z` gives t's at the same level, for 5 degrees and more.
+    """
     if degrees < 5:
         return (12.706, 4.303, 3.182, 2.776)[degrees - 1]
-    z, v = Z, degrees
+    v = degrees
     return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
 
 

@@ -44,6 +44,10 @@ class Scripted:
             return Reply(text="I was not told.", message=Message(text="I was not told."))
         drawn = str(prompt.sampling.seed) if prompt.sampling.temperature > 0 else ""  # greedy is the same each time
         rng = Random(text_key(str(self.seed), question, drawn) if drawn else text_key(str(self.seed), question))
+        return self.reply(sample, rng)
+
+    def reply(self, sample: Sample, rng: Random) -> Reply:
+        """Right, or spoiled as the rates have it; other doubles decide here what they get wrong."""
         draw = rng.random()
         for key, rate in self.rates.items():
             if (kinds := self._kinds(key, sample)) is None:

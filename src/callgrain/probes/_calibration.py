@@ -261,23 +261,6 @@ class Binned:
 # means with clusters ----------------------------------------------------------------------------
 
 
-def paired_mean(differences: Sequence[float], clusters: Sequence[str]) -> Figure:
-    """(value, low, high) of a mean of differences in [-1, 1]: Bonett and Price's interval for fractions too.
-
-    One difference of 1 and one of -1 are added, as `stats.paired_difference` does; items of one cluster count for as
-    much as they say apart. No limits for fewer than two items.
-    """
-    n = len(differences)
-    if n < 2:
-        return (differences[0], None, None) if n else (None, None, None)
-    mean = sum(differences) / n
-    alone = sum((d - mean) ** 2 for d in differences) / (n * (n - 1))
-    effect = max(1.0, _spread(differences, clusters, mean) / alone) if alone else 1.0
-    middle = sum(differences) / (n + 2)
-    half = stats.Z * sqrt(effect * ((sum(d * d for d in differences) + 2) / (n + 2) - middle**2) / (n + 2))
-    return mean, max(-1.0, middle - half), min(1.0, middle + half)
-
-
 def bounded_mean(values: Sequence[float], clusters: Sequence[str], least: float) -> Figure:
     """(value, low, high) of a mean of values in [0, 1]: Wilson's interval at the effective number of items.
 

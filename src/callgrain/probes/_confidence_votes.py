@@ -8,7 +8,7 @@ from random import Random
 from callgrain.core import stats
 from callgrain.core.significance import holm
 from callgrain.core.types import Reading
-from callgrain.probes._calibration import bounded_mean, paired_mean
+from callgrain.probes._calibration import bounded_mean
 from callgrain.probes._graded import reading
 from callgrain.probes._votes import DRAWS, Item, Voted, at_budget
 
@@ -41,10 +41,12 @@ def gains(found: Sequence[Item], alone: Mapping[str, bool]) -> Iterator[Reading]
         equal["weighted"] = _gap(rules["weighted", DRAWS], rules["plurality", DRAWS])
     ps = holm([flipped(d, traces) for d in (*gaps.values(), *equal.values())])
     for ((rule, size), gap), p in zip(gaps.items(), ps, strict=False):
-        yield reading("confidence", "vote", paired_mean(gap, traces), n, rule=rule, voters=size, **_shown(p))
+        yield reading("confidence", "vote", stats.paired_mean(gap, traces), n, rule=rule, voters=size, **_shown(p))
     for (rule, gap), p in zip(equal.items(), ps[len(gaps) :], strict=True):
         used = round(spent, 3) if rule == "early" else float(DRAWS)
-        yield reading("confidence", "vote_equal", paired_mean(gap, traces), n, rule=rule, replies=used, **_shown(p))
+        yield reading(
+            "confidence", "vote_equal", stats.paired_mean(gap, traces), n, rule=rule, replies=used, **_shown(p)
+        )
 
 
 def _gap(after: Sequence[float], before: Sequence[float]) -> list[float]:

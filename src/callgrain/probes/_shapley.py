@@ -13,7 +13,7 @@ from functools import cache
 from math import factorial
 from typing import Any
 
-from callgrain.core.stats import Z
+from callgrain.core.stats import one_sided_z, t_quantile
 
 MOST_PLAYERS = 12
 """Most players of a game: its lattice doubles with each."""
@@ -88,8 +88,5 @@ def paired_means(values: Any, clusters: Sequence[str], looks: int = 1) -> list[F
 
 
 def _quantile(degrees: int, looks: int) -> float:
-    """Student's t at 97.5 % shared among `looks`; Cornish and Fisher's expansion, within 1 % from 7 degrees on."""
-    from statistics import NormalDist
-
-    z = Z if looks == 1 else NormalDist().inv_cdf(1 - 0.025 / looks)
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    """Student's t at 97.5 % shared among `looks`."""
+    return t_quantile(degrees, one_sided_z(looks, 0.025))

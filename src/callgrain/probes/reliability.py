@@ -15,7 +15,7 @@ from random import Random
 from callgrain.core import stats
 from callgrain.core.types import Reading, Sample
 from callgrain.probes import _votes
-from callgrain.probes._calibration import Figure, bounded_mean, counted, interval, paired_mean
+from callgrain.probes._calibration import Figure, bounded_mean, counted, interval
 from callgrain.probes._graded import Graded, reading
 from callgrain.probes._pool import Pool
 from callgrain.probes._votes import DRAWS, TEMPERATURE, Item
@@ -96,7 +96,7 @@ def _against_pool(found: Sequence[Item], graded: Sequence[Graded]) -> Iterator[R
     hits = [ok for _, ok in both]
     yield reading("reliability", "once", stats.clustered_share(hits, clusters), len(both))
     costs = [sum(said.ok for said in item.said) / DRAWS - ok for item, ok in both]
-    yield reading("reliability", "drawing", paired_mean(costs, clusters), len(both), temperature=TEMPERATURE)
+    yield reading("reliability", "drawing", stats.paired_mean(costs, clusters), len(both), temperature=TEMPERATURE)
 
 
 plugin = Reliability
