@@ -28,11 +28,9 @@ from callgrain.probes._graded import SUBTASKS
 from callgrain.sources._open import open_source
 from callgrain.verify.spoil import spoil
 
-ARMS = ("prescribed", "uniform", "opposite", "learnable", "hedged")
+ARMS = ("prescribed", "uniform", "opposite", "weakest", "hedged")
 TREATED = 3
-"""Sub-tasks that an opposite prescription treats: as many as a prescription does."""
-FOOTHOLD = 0.1
-"""What the arm `learnable` adds to a score, so that a sub-task that is never right still gets rows."""
+"""Sub-tasks that the arms `opposite` and `weakest` treat."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +103,15 @@ def untreated(student: Student, trial: Trial) -> Run:
 
 
 def mixtures(student: Student, model: str, trial: Trial) -> dict[str, str]:
-    """The mixture of every arm, from one diagnosis."""
+    """The mixture of every arm, from one diagnosis; `prescribed` is what the prescription itself says."""
     diagnosis = _asked(_spec(model), student, "test", trial)
     found = prescribe(PrescribeRecipe(run=str(diagnosis.folder)), trial.out).read("prescription")
     scores = {r["by"]["subtask"]: r["value"] for r in diagnosis.rows("readings") if _is_score(r)}
-    even = {name: 1 / len(scores) for name in scores}
+    lacking = weakest(scores)
     shares: dict[str, Mapping[str, float]] = {
         "opposite": opposite(scores),
-        "learnable": learnable(scores),
-        "hedged": {name: (share + found["mixture"].get(name, 0.0)) / 2 for name, share in even.items()},
+        "weakest": lacking,
+        "hedged": {name: (1 / len(scores) + lacking[name]) / 2 for name in scores},
     }
     written = {arm: ",".join(f"{name}={share:.4f}" for name, share in by.items()) for arm, by in shares.items()}
     return {"prescribed": found["build"]["subtask"], "uniform": ",".join(scores), **written}
@@ -125,10 +123,10 @@ def opposite(scores: Mapping[str, float]) -> dict[str, float]:
     return replayed({name: scores[name] for name in best}, scores)
 
 
-def learnable(scores: Mapping[str, float]) -> dict[str, float]:
-    """Shares by what is lacking times what is there to build on, over all that is not good enough."""
-    enough = PrescribeRecipe(run="").good_enough
-    return replayed({name: (1 - s) * (s + FOOTHOLD) for name, s in scores.items() if s < enough}, scores)
+def weakest(scores: Mapping[str, float]) -> dict[str, float]:
+    """Shares that treat the weakest sub-tasks by what they lack, and replay the others."""
+    worst = sorted(scores, key=lambda name: scores[name])[:TREATED]
+    return replayed({name: 1 - scores[name] for name in worst}, scores)
 
 
 def replayed(treated: Mapping[str, float], names: Collection[str]) -> dict[str, float]:

@@ -75,6 +75,7 @@ def _probed(run: Run, readings: Sequence[Reading], beside: bool) -> dict[str, An
     tallies = tally(run, PROBES)
     return {
         "drawn": sections,
+        "findings": [(name, title, said[0]) for name, title, body in sections if (said := _markup.sayings(body))],
         "asked_by": tallies,
         "keyless": KEYLESS,
         "worst": examples(run, [name for name, _, _ in sections], tallies, PROBES),
