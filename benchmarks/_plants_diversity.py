@@ -9,10 +9,12 @@ from random import Random
 from benchmarks._planting import Covered, Found, Planted, cut, pick, put, questions
 from callgrain.core import plugins
 from callgrain.core.canonical import text_key
-from callgrain.core.types import Prompt, Reply
+from callgrain.core.types import Prompt, Reply, Sample
 from callgrain.dialects._recover import spoken
-from callgrain.probes._graded import Graded
+from callgrain.probes._graded import Graded, subtask_of
 from callgrain.probes.diversity import BETAS, DRAWS, Diversity, Drawn, _dialects, _entropy
+from callgrain.verify.faults import TABLE
+from callgrain.verify.spoil import kinds_on
 
 
 class Bilingual(Planted):
@@ -30,10 +32,16 @@ class Bilingual(Planted):
         rng = Random(text_key(str(self.seed), prompt.key))
         name = "compact" if rng.random() < self.compact else "json"
         chance = self.rates[name]
-        self.chance = lambda _: chance
+        self.chance = lambda sample: _readable(sample, 1 - chance)
         reply = self._one(prompt)
         dialect = plugins.load("dialects", name)()
         return reply if reply.message is None else spoken(dialect, dialect.write(reply.message))
+
+
+def _readable(sample: Sample, wrong: float) -> dict[str, float]:
+    """Each fault that leaves the reply readable in equal parts: a broken one is in no dialect."""
+    kinds = [k for k in kinds_on(sample, sorted(subtask_of(sample.subtask).kinds)) if TABLE[k].level != "form"]
+    return {kind: wrong / len(kinds) for kind in kinds}
 
 
 def plants(quick: bool) -> Iterator[Found]:

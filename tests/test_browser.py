@@ -32,8 +32,8 @@ document.title = JSON.stringify({wide, inner: innerWidth, out,
   paper: getComputedStyle(document.body).backgroundColor, asked: performance.getEntriesByType("resource").length});
 </script>"""
 
-NEED_MORE = {"confidence", "modularity", "prescription"}
-"""Panels whose readings a text model, or a diagnosis alone, does not give."""
+NEED_MORE = {"modularity"}
+"""Panels whose readings a text model does not give."""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
 
@@ -90,6 +90,15 @@ def suite(tmp_path_factory) -> str:
     found = [r for recipe in (plain, hostile) for r in readings(diagnose(recipe, folder))]
     found += [
         Reading(probe="modularity", name="contrast", value=0.3, low=0.1, high=0.5, n=3, by={"arm": EVIL}),
+        Reading(
+            probe="prescription",
+            name="gain",
+            value=0.3,
+            low=0.1,
+            high=0.5,
+            n=9,
+            by={"remedy": EVIL, "order": 1, "at_most": True, "from": EVIL * 4, "of": "requests " * 20},
+        ),
         Reading(probe="tier", name=EVIL, value=None, by={"needs": "weights", "has": EVIL}),
     ]
     run = diagnose(hostile, folder)
