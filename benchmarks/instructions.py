@@ -1,10 +1,11 @@
 """Does training on instructions teach to use them? Controls at train time and at test time, four cells each.
 
-`python -m benchmarks.instructions [--seeds 3] [--budget 20000] [--out runs]`: the model in the box is fine-tuned for a
-trade that it does not know, at equal target tokens, on real rows and on rows with the same targets but no library
+`python -m benchmarks.instructions [--seeds 3] [--budget 20000] [--out runs]`: the model in the box is fine-tuned
+further in its own world, at equal target tokens, on real rows and on rows with the same targets but no library
 (`tools`), or no request (`request`); each is asked real prompts, prompts without a library and prompts without
 a request, on the same traces. A model that answers from habit does as well without what was taken away (Kung and Peng
-2023, arXiv 2305.11383). Descriptions are left alone: the dialect of the model in the box does not show them.
+2023, arXiv 2305.11383). Descriptions are left alone: the dialect of the model in the box does not show them. On a trade
+that it does not know (`toolworld:farm`) 20,000 tokens leave every arm at 0 of these sub-tasks: nothing could be told.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from callgrain.corpus.build import BuildRecipe, build
 from callgrain.models._box import BOXED
 from callgrain.probes._diagnose import DiagnoseRecipe, diagnose
 
-WORLD = "toolworld:farm"
+WORLD = "toolworld:open"
 ARMS = ("", "tools", "request")
 """What is taken away: nothing, the library, the request."""
 SUBTASKS = "full,parallel,chain"
 """Sub-tasks that can be cut without a library: the others put it into the question itself."""
-RATE = 1e-3
+RATE = 4e-4
 CONSOLE = Console(width=110)
 
 
