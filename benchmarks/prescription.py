@@ -27,7 +27,7 @@ from callgrain.core.store import Run
 
 AIM = "prescribed minus uniform"
 AGAINST = ("prescribed", "uniform", "opposite")
-"""Arms that every arm before them, and every further one, is held against."""
+"""Compared with one another; every further arm is held against each of them."""
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def _students(student: training.Student, rows: list[dict[str, Any]], trial: trai
 
 
 def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
-    """What is compared: the controls among themselves, and every other rule with each of them."""
+    """What is compared: the three of `AGAINST` among themselves, and every other rule with each of them."""
     controls = [a for a in AGAINST if a in arms]
     among = [(a, b) for i, a in enumerate(controls) for b in controls[i + 1 :]]
     return among + [(a, b) for a in arms if a not in AGAINST for b in controls]
