@@ -9,8 +9,9 @@ A file `benchmarks/_plants_<probe>.py` has `plants(quick)`, yielding `Found`, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 from callgrain.core.protocols import Follows, Probe
 from callgrain.core.types import Fault, Message, Reading, Reply, Sample, Verdict
@@ -95,14 +96,10 @@ def simulate(samples: Iterable[tuple[str, str, Sample]], chance: Chance, seed: i
     return out
 
 
-def cut(source: str, subtasks: Sequence[str], n: int, seed: int = 0, **able: object) -> Pool:
+def cut(source: str, subtasks: Sequence[str], n: int, seed: int = 0, **able: Any) -> Pool:
     """The pool of a diagnosis, with its traces; `able` are fields of Abilities."""
     opened, split = open_source(source)
-    return (
-        draw(opened.traces(split), subtasks, n, seed).for_model(type("Able", (), able))
-        if able
-        else draw(opened.traces(split), subtasks, n, seed)
-    )
+    return replace(draw(opened.traces(split), subtasks, n, seed), abilities=Abilities(**able))
 
 
 def questions(probe: Probe, name: str, pool: Pool, seed: int = 0) -> list[tuple[str, str, Sample]]:

@@ -33,6 +33,12 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * tail / 2**n)
 
 
+def discordant(after: Sequence[bool], before: Sequence[bool]) -> tuple[int, int]:
+    """(gained, lost): items that are right after and were not, and the other way about. Raises ValueError."""
+    pairs = list(zip(after, before, strict=True))
+    return sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """The p-values corrected for all of them being looked at (Holm 1979): at most 5 % of families err at 0.05."""
     out, above = [0.0] * len(ps), 0.0

@@ -55,10 +55,10 @@ def paired_mean(
     value, middle = sum(differences) / n, sum(differences) / (n + 2)
     half = Z * sqrt(((sum(d * d for d in differences) + 2) / (n + 2) - middle * middle) / (n + 2))
     if clusters is not None and len(set(clusters)) < n:
-        widening = _widening(differences, clusters)
-        if widening is None:
+        count = len(set(clusters))
+        if count < 2:
             return value, None, None
-        half *= widening
+        half *= sqrt(_design_effect(differences, clusters)) * t_quantile(count - 1) / Z
     return value, max(-1.0, middle - half), min(1.0, middle + half)
 
 
@@ -154,31 +154,26 @@ def clustered_share(hits: Sequence[bool], clusters: Sequence[str]) -> tuple[floa
     n = len(hits)
     if n == 0:
         return None, None, None
-    groups: dict[str, list[bool]] = {}
-    for hit, cluster in zip(hits, clusters, strict=True):
-        groups.setdefault(cluster, []).append(hit)
-    p, count = sum(hits) / n, len(groups)
+    p, count = sum(hits) / n, len(set(clusters))
     if count < 2:
         return p, None, None
     if count == n:
         return share(sum(hits), n)
-    spread = sum((sum(found) - p * len(found)) ** 2 for found in groups.values()) * count / (count - 1) / n**2
-    effect = max(1.0, spread / (p * (1 - p) / n)) if 0 < p < 1 else n / count
+    effect = _design_effect([float(hit) for hit in hits], clusters)
     return wilson(p * n / effect, n / effect, t_quantile(count - 1))
 
 
-def _widening(values: Sequence[float], clusters: Sequence[str]) -> float | None:
-    """By how much clusters widen the interval of a mean: root of the design effect, t for normal; at least 1."""
+def _design_effect(values: Sequence[float], clusters: Sequence[str]) -> float:
+    """By how much two or more clusters raise the variance of a mean, at least 1; all alike, a cluster is one item."""
     n, middle = len(values), sum(values) / len(values)
-    groups: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for value, cluster in zip(values, clusters, strict=True):
-        groups[cluster] = groups.get(cluster, 0.0) + value - middle
-    count = len(groups)
-    if count < 2:
-        return None
-    alone = sum((v - middle) ** 2 for v in values) / n**2
-    together = sum(total**2 for total in groups.values()) * count / (count - 1) / n**2
-    return sqrt(max(1.0, together / alone) if alone else n / count) * t_quantile(count - 1) / Z
+        sums[cluster] = sums.get(cluster, 0.0) + value - middle
+    count = len(sums)
+    alone = sum((v - middle) ** 2 for v in values)
+    if not alone:
+        return n / count
+    return max(1.0, sum(total**2 for total in sums.values()) * count / (count - 1) / alone)
 
 
 def t_quantile(degrees: int, z: float = Z) -> float:

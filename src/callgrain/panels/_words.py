@@ -71,6 +71,11 @@ def amount(row: Reading) -> tuple[str, str]:
     return value, f"[{row.low:.3f}, {row.high:.3f}]".replace("-", "−")
 
 
+def chance(p: object) -> str:
+    """A p-value; a dash where there is none."""
+    return "–" if not isinstance(p, int | float) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def percent(row: Reading) -> tuple[str, str]:
     """A share: value and interval."""
     if row.value is None:

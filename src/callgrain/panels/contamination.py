@@ -9,6 +9,7 @@ from markupsafe import Markup
 from callgrain.core.types import Reading
 from callgrain.panels import _charts, _plot
 from callgrain.panels import _markup as mark
+from callgrain.panels._words import chance
 
 _ENVIRONMENTS = {
     "consistent": "The environment goes along: the wrong call gives what it gives",
@@ -137,8 +138,7 @@ def _word(row: Reading) -> str:
 
 
 def _p(row: Reading) -> str:
-    p = row.by.get("p")
-    return "–" if not isinstance(p, int | float) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return chance(row.by.get("p"))
 
 
 def _slopes(mine: Sequence[Reading]) -> Markup | None:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from callgrain.core.types import Reading
 from callgrain.panels import _charts
 from callgrain.panels import _markup as mark
+from callgrain.panels._words import chance
 
 _WITHOUT = {
     "descriptions": "no descriptions: names and types alone",
@@ -43,16 +44,7 @@ def _table(subtask: str, uses: Sequence[Reading], limits: tuple[float, float, in
         if row.by["subtask"] == subtask:
             tone = "worse" if row.by["shown"] and (row.value or 0) > 0 else "no-difference-shown"
             strip = _charts.difference(row, limits[0], limits[1], tone)
-            p = float(row.by["p"])
-            rows.append(
-                (
-                    _WITHOUT[str(row.by["part"])],
-                    strip,
-                    mark.gap(row),
-                    "< 0.001" if p < 0.001 else f"{p:.3f}",
-                    str(row.n),
-                )
-            )
+            rows.append((_WITHOUT[str(row.by["part"])], strip, mark.gap(row), chance(row.by["p"]), str(row.n)))
     return mark.table(("without", _charts.axis(*limits, ""), "points lost", "p", "n"), rows, picture=1)
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from callgrain.core.types import Reading
 from callgrain.panels import _charts, _markup
 from callgrain.panels._markup import Cell
+from callgrain.panels._words import chance
 
 CHANGES: Mapping[str, str] = {
     "no_tool": "the tool is gone: decline",
@@ -185,7 +186,7 @@ def _chance(row: Reading) -> str:
     p = row.by.get("p")
     if not isinstance(p, int | float):
         return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return chance(p)
 
 
 plugin = Shift

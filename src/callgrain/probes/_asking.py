@@ -59,7 +59,7 @@ class Asking:
         Requests that failed are written down last of all: a run that ends before asks them again.
         Raises BadInput where replies are to be constrained by a model that cannot be.
         """
-        with self.run.journal("replies") as journal:
+        with self.run.journal("replies") as journal, self.run.journal("spent", keyed=False) as costs:
             if journal.torn:
                 self.run.log(f"cut off {journal.torn} bytes of an unfinished reply; it is asked again")
             owed = {q.sample.key: q for q in questions if q.sample.key not in journal.keys}
@@ -84,8 +84,7 @@ class Asking:
                     for sample, reply in zip(piece, replies, strict=True):
                         (answered if reply.failure is None else failed).append(reply_row(sample, reply))
                     journal.append(answered)
-                    with self.run.journal("spent", keyed=False) as costs:
-                        costs.append([{"probe": probe, "prompts": len(piece), "seconds": round(spent, 4)}])
+                    costs.append([{"probe": probe, "prompts": len(piece), "seconds": round(spent, 4)}])
                     done += len(piece)
             journal.append(failed)
             self.tell("asking the model", done, len(questions))
@@ -108,8 +107,9 @@ _SILENT = Sampling()
 
 def grade(run: Run, questions: Iterable[Question], tell: Tell) -> list[Graded]:
     """Every reply judged."""
-    replies = {row["key"]: Reply.model_validate(row["reply"]) for row in run.rows("replies")}
     asked = list(questions)
+    wanted = {one.sample.key for one in asked}  # of later rounds, these alone: the others were judged before
+    replies = {r["key"]: Reply.model_validate(r["reply"]) for r in run.rows("replies") if r["key"] in wanted}
     tasks = {name: subtask_of(name) for name in {q.sample.subtask for q in asked}}
     graded: list[Graded] = []
     for index, one in enumerate(asked):
@@ -143,12 +143,8 @@ def costs(graded: Sequence[Graded]) -> Iterator[Reading]:
 
 def seconds(run: Run) -> dict[str, float]:
     """Seconds that the model took for each probe's questions, in the order of the sub-tasks' pool first."""
-    groups = grouped(list(run.rows("spent")), lambda row: str(row["probe"])) if _has(run, "spent") else {}
+    groups = grouped(list(run.rows("spent")), lambda row: str(row["probe"]))
     return {name: round(sum(row["seconds"] for row in groups[name]), 3) for name in in_order(groups)}
-
-
-def _has(run: Run, name: str) -> bool:
-    return (run.folder / f"{name}.jsonl").exists()
 
 
 def judged(judge: Callable[[Sample, Reply], Verdict], sample: Sample, reply: Reply) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from callgrain.core import stats
-from callgrain.core.significance import holm, mcnemar
+from callgrain.core.significance import discordant, holm, mcnemar
 from callgrain.core.types import Reading
 from callgrain.probes._contamination_cells import ANSWER_FAULTS, FAULTS, LONG, MENDED, MITIGATIONS, RATES, TURNS
 from callgrain.probes._contamination_chain import Chain, walked
@@ -99,8 +99,8 @@ def mitigations(cells: Cells) -> Iterator[Reading]:
             if name == "prune":
                 after = {**_emptied(cells, before), **after}
             if after and before:
-                pairs = [(after[t].verdict.ok, before[t].verdict.ok) for t in after if t in before]
-                p = mcnemar(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs))
+                both = [t for t in after if t in before]
+                p = mcnemar(*discordant([after[t].verdict.ok for t in both], [before[t].verdict.ok for t in both]))
                 found.append((fault, name, after, before, p))
     for p, (fault, name, after, before, _) in zip(holm([f[-1] for f in found]), found, strict=True):
         yield _gain("mitigation", after, before, fault=fault, mitigation=name, p=p, shown=p < SHOWN)

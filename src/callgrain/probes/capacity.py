@@ -17,7 +17,7 @@ from random import Random
 from callgrain.core import stats
 from callgrain.core.canonical import text_key
 from callgrain.core.types import Reading, Sample
-from callgrain.probes._graded import Graded, reading
+from callgrain.probes._graded import Graded, grouped, reading
 from callgrain.probes._logistic import Fit, fitted, telling
 from callgrain.tools._execute import shape
 
@@ -177,10 +177,7 @@ def _middle(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _by_trace(tasks: Sequence[Task]) -> list[list[Task]]:
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(task.trace, []).append(task)
-    return list(groups.values())
+    return list(grouped(tasks, lambda task: task.trace).values())
 
 
 def _held_out(tasks: Sequence[Task]) -> Iterator[Reading]:

@@ -14,7 +14,7 @@ from random import Random
 
 from callgrain.core import stats
 from callgrain.core.canonical import text_key
-from callgrain.core.significance import holm, mcnemar
+from callgrain.core.significance import discordant, holm, mcnemar
 from callgrain.core.types import Reading, Sample, Trace
 from callgrain.probes._graded import Graded, by_subtask, grouped, in_order, reading, subtask_of
 from callgrain.probes._pool import Pool
@@ -101,16 +101,13 @@ def _bearer(trace: Trace, edited: Trace) -> str:
 
 
 def _uses(subtask: str, items: Sequence[Graded], whole: dict[str, Graded]) -> Iterator[Reading]:
-    rows: list[tuple[str, list[Graded]]] = [
-        (part, found) for part in PARTS if (found := [g for g in items if g.sample.traits["instructions_part"] == part])
-    ]
-    ps: list[float] = []
-    for _, found in rows:
-        pairs = [(whole[str(g.sample.traits["of"])].verdict.ok, g.verdict.ok) for g in found]
-        ps.append(mcnemar(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)))
-    for (part, found), p in zip(rows, holm(ps), strict=True):
-        oks = [g.verdict.ok for g in found]
-        full = [whole[str(g.sample.traits["of"])].verdict.ok for g in found]
+    rows: list[tuple[str, list[Graded], list[bool], list[bool]]] = []
+    for part in PARTS:
+        if found := [g for g in items if g.sample.traits["instructions_part"] == part]:
+            full = [whole[str(g.sample.traits["of"])].verdict.ok for g in found]
+            rows.append((part, found, full, [g.verdict.ok for g in found]))
+    ps = [mcnemar(*discordant(full, oks)) for _, _, full, oks in rows]
+    for (part, found, full, oks), p in zip(rows, holm(ps), strict=True):
         yield reading(
             "instructions", "ok", stats.clustered_share(oks, [g.trace for g in found]), len(found),
             subtask=subtask, part=part,

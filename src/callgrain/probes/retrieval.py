@@ -16,7 +16,7 @@ from typing import Any
 from callgrain.core import plugins, stats
 from callgrain.core.errors import MissingExtra
 from callgrain.core.protocols import Retriever
-from callgrain.core.significance import holm, mcnemar
+from callgrain.core.significance import discordant, holm, mcnemar
 from callgrain.core.types import Reading, Sample
 from callgrain.probes._graded import Graded, reading
 from callgrain.probes._pool import Pool
@@ -173,9 +173,7 @@ def end_to_end(graded: Sequence[Graded], pool: Mapping[str, Graded]) -> Iterator
 
 
 def _p(pairs: Sequence[tuple[Graded, Graded]]) -> float:
-    gained = sum(b.verdict.ok and not a.verdict.ok for a, b in pairs)
-    lost = sum(a.verdict.ok and not b.verdict.ok for a, b in pairs)
-    return mcnemar(gained, lost)
+    return mcnemar(*discordant([b.verdict.ok for _, b in pairs], [a.verdict.ok for a, _ in pairs]))
 
 
 def _share(name: str, items: Sequence[Graded], **by: str | int) -> Reading:

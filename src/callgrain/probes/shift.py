@@ -188,14 +188,12 @@ def _readings(subtask: str, pairs: Sequence[Paired]) -> list[Reading]:
 
 
 def _p(pairs: Sequence[Paired]) -> float:
-    gained, lost = _turned(pairs)
-    return significance.mcnemar(gained, lost)
+    return significance.mcnemar(*_turned(pairs))
 
 
 def _turned(pairs: Sequence[Paired]) -> tuple[int, int]:
     """How many twins are right whose original is not, and how many the other way about."""
-    oks = [(pair.original.verdict.ok, pair.twin.verdict.ok) for pair in pairs]
-    return oks.count((False, True)), oks.count((True, False))
+    return significance.discordant([p.twin.verdict.ok for p in pairs], [p.original.verdict.ok for p in pairs])
 
 
 def _of_twin(subtask: str, twin: str, pairs: Sequence[Paired], p: float) -> Iterator[Reading]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from callgrain.core.errors import BadInput
-from callgrain.core.significance import holm, mcnemar, p_of_interval
+from callgrain.core.significance import discordant, holm, mcnemar, p_of_interval
 from callgrain.core.stats import combined, interval_text, paired_difference, share
 from callgrain.core.store import Run
 from callgrain.core.types import Reading
@@ -174,7 +174,7 @@ def _macro(differences: Sequence[Reading]) -> Reading:
 
 def _discordant(pairs: Sequence[tuple[_Item, _Item]]) -> tuple[int, int]:
     """(gained, lost): pairs that changed one way, and the other."""
-    return sum(new.ok and not old.ok for old, new in pairs), sum(old.ok and not new.ok for old, new in pairs)
+    return discordant([new.ok for _, new in pairs], [old.ok for old, _ in pairs])
 
 
 def _tests(by_subtask: Mapping[str, Sequence[tuple[_Item, _Item]]]) -> list[Reading]:
