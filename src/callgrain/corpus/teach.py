@@ -21,7 +21,7 @@ from pydantic import Field
 from callgrain.core import plugins
 from callgrain.core.errors import BadInput, CallgrainError
 from callgrain.core.progress import Tell, silent
-from callgrain.core.protocols import Model, Rehearses, Source
+from callgrain.core.protocols import Model, Rehearses
 from callgrain.core.store import Run
 from callgrain.core.types import Answer, Sample, Sampling, Trace
 from callgrain.corpus._agent import Bounds, Examples, Task, drive, task
@@ -30,9 +30,10 @@ from callgrain.corpus._credit import Goal
 from callgrain.corpus._formats import callgrain
 from callgrain.corpus._journaled import Journaled
 from callgrain.corpus._teacher import UNNAMED, TeacherRecipe, open_teacher
-from callgrain.corpus.build import BARREN, numbered
+from callgrain.corpus._usable import Usable
 from callgrain.models._dispatch import failure_class
 from callgrain.models._open import weights_key
+from callgrain.sources._folder import SkipError
 from callgrain.sources._open import open_trainable, set_aside
 
 EXAMPLES_FROM = 512
@@ -79,46 +80,18 @@ def teach(recipe: TeachRecipe, root: Path, *, tell: Tell = silent, teacher: Mode
     return run
 
 
-class Problems:
-    """The first `n` Traces of a split that can be worked through; `skipped` counts the others by reason.
+class Problems(Usable[tuple[Problem, Goal]]):
+    """(problem, goal) of the first `n` Traces of a split that can be worked through."""
 
-    `skipped` and `count` are of the latest pass over them.
-    """
-
-    def __init__(self, source: Source, split: str, n: int) -> None:
-        self.source, self.split, self.n = source, split, n
-        self.skipped: Counter[str] = Counter()
-        self.count = 0
-
-    def __iter__(self) -> Iterator[tuple[Problem, Goal]]:
-        """(problem, goal) in the source's order; an endless source without any is given up."""
-        self.skipped, self.count = Counter(), 0
-        aside = set_aside(self.source)
-        aside.count, aside.first = 0, []
-        barren = 0
-        for at, trace in numbered(self.source, self.split, 0):
-            if self.count == self.n or (barren > BARREN and callable(getattr(self.source, "trace", None))):
-                return
-            barren += 1
-            if trace is None:
-                continue
-            goal = self._goal(trace)
-            if goal is None:
-                continue
-            barren = 0
-            self.count += 1
-            yield Problem(trace=trace.key, at=at, traits=trace.traits, origin=trace.origin), goal
-
-    def _goal(self, trace: Trace) -> Goal | None:
+    def made(self, at: int, trace: Trace) -> tuple[Problem, Goal]:
+        """The problem, and what is to be reached. Raises SkipError where nothing is called, or not run to an end."""
         if trace.gold.decision != "call":
-            self.skipped["needs no call"] += 1
-        elif not trace.gold.world:
-            self.skipped["its tools cannot be run"] += 1
-        elif (goal := Goal.of(trace)) is None:
-            self.skipped["its own calls were not run to an end"] += 1
-        else:
-            return goal
-        return None
+            raise SkipError("needs no call")
+        if not trace.gold.world:
+            raise SkipError("its tools cannot be run")
+        if (goal := Goal.of(trace)) is None:
+            raise SkipError("its own calls were not run to an end")
+        return Problem(trace=trace.key, at=at, traits=trace.traits, origin=trace.origin), goal
 
 
 def _ask(recipe: TeachRecipe, run: Run, problems: Problems, tell: Tell, teacher: Model | None) -> None:

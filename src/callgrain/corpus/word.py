@@ -23,14 +23,14 @@ from pydantic import Field
 from callgrain.core import plugins
 from callgrain.core.errors import BadInput, CallgrainError
 from callgrain.core.progress import Tell, silent
-from callgrain.core.protocols import Model, Source
+from callgrain.core.protocols import Model
 from callgrain.core.store import Run
 from callgrain.core.types import Sampling, Trace
 from callgrain.corpus._asking import Wording, styles
 from callgrain.corpus._journaled import Journaled
 from callgrain.corpus._teacher import UNNAMED, TeacherRecipe, open_teacher
+from callgrain.corpus._usable import Usable
 from callgrain.corpus._wording import Request
-from callgrain.corpus.build import BARREN, numbered
 from callgrain.models._open import weights_key
 from callgrain.sources._edits import derived
 from callgrain.sources._folder import SkipError
@@ -73,36 +73,20 @@ def word(recipe: WordRecipe, root: Path, *, tell: Tell = silent, teacher: Model 
     return run
 
 
-class Requests:
-    """The first `n` Traces of a split whose request can be worded, each once; `skipped` counts the others by reason."""
-
-    def __init__(self, source: Source, split: str, n: int) -> None:
-        self.source, self.split, self.n = source, split, n
-        self.skipped: Counter[str] = Counter()
-        self.count = 0
+class Requests(Usable[tuple[int, Request]]):
+    """(number, request) of the first `n` Traces of a split whose request can be worded, each once."""
 
     def __iter__(self) -> Iterator[tuple[int, Request]]:
-        """(number, request) in the source's order; an endless source without any is given up."""
-        self.skipped, self.count = Counter(), 0
-        aside = set_aside(self.source)
-        aside.count, aside.first = 0, []
-        endless, barren, seen = callable(getattr(self.source, "trace", None)), 0, set[str]()
-        for at, trace in numbered(self.source, self.split, 0):
-            if self.count == self.n or (barren > BARREN and endless):
-                return
-            barren += 1
-            if trace is None:
-                continue
-            try:
-                found = Request.of(trace)
-                if trace.key in seen:
-                    raise SkipError("the same trace again")
-            except SkipError as reason:
-                self.skipped[str(reason)] += 1
-                continue
-            seen.add(trace.key)
-            self.count, barren = self.count + 1, 0
-            yield at, found
+        self._seen = set[str]()
+        return super().__iter__()
+
+    def made(self, at: int, trace: Trace) -> tuple[int, Request]:
+        """The request and its number. Raises SkipError where it cannot be worded, or was there before."""
+        found = Request.of(trace)
+        if trace.key in self._seen:
+            raise SkipError("the same trace again")
+        self._seen.add(trace.key)
+        return at, found
 
 
 # one trace ---------------------------------------------------------------------------------------
